@@ -1,0 +1,291 @@
+"""The one login to Kubernetes: configuration, TLS, tokens, connections, timeouts, errors.
+
+Speaks plain JSON: kubernetes.aio reads configurations, tokens and certificates, and its typed
+models are left out, because they halve the requests per second and would hold values in places
+of their own. Knows no kind of object but the access review; retries nothing but a request whose token had
+expired, since whoever calls knows better what may be repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+import ssl
+import time
+from collections.abc import AsyncIterator, Mapping
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from kubernetes.aio import config
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.client.rest import RESTClientObject
+from kubernetes.aio.config import incluster_config
+
+from backends.clients.kubernetes_errors import Answer, Call, no_answer, read_answer, refusal
+from backends.clients.kubernetes_options import KubernetesOptions
+from backends.errors import AuthenticationFailed, SinkError
+
+Json = dict[str, Any]
+"""An object as the API server writes it."""
+
+PAGE_SIZE: Final = 500
+"""Objects in a page of a list: what kubectl asks for."""
+
+_CONNECTIONS: Final = 64
+_CONNECT_TIMEOUT: Final = 10.0
+_LOGIN_PAUSE: Final = 10.0
+"""Seconds between two attempts to get another token: a login may start a program."""
+_WHOLE: Final = "application/json"
+_METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+def resource_path(resource: str, *, namespace: str | None = None, name: str | None = None) -> str:
+    """The path of a core resource: of one object, or of the list in a namespace or everywhere."""
+    scope = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
+    return f"/api/v1{scope}/{resource}" + (f"/{quote(name, safe='')}" if name else "")
+
+
+class KubernetesClient:
+    """An async context manager; entering it logs in, and raises `AuthenticationFailed`.
+
+    Every method raises `SinkError`s only, and sends one request at a time for each page or object.
+    """
+
+    def __init__(self, options: KubernetesOptions) -> None:
+        _silence_library()
+        self._options = options
+        self._timeout = aiohttp.ClientTimeout(total=options.request_timeout, sock_connect=_CONNECT_TIMEOUT)
+        self._configuration = Configuration()
+        self._login = asyncio.Lock()
+        self._next_login = 0.0
+        self._session: aiohttp.ClientSession
+        self._proxy: str | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._load_login()
+        connector = aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=self._tls())
+        self._session = aiohttp.ClientSession(connector=connector)
+        self._proxy = self._configuration.proxy or _environment_proxy(self._configuration.host)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._session.close()
+
+    async def get(self, path: str) -> Json | None:
+        """The object at the path, None where the API server says that there is none."""
+        call = Call("GET", path)
+        answer = await self._send(call)
+        if isinstance(answer, Answer):
+            if answer.not_found:
+                return None
+            raise refusal(call, answer)
+        return answer
+
+    async def list_pages(
+        self, path: str, params: Mapping[str, str], *, metadata_only: bool = False
+    ) -> AsyncIterator[list[Json]]:
+        """The items of a list, page by page, to its end; a list that is cut raises.
+
+        `params` are the query's (`labelSelector`, `limit`); with `metadata_only` no values come.
+        """
+        call = Call("GET", path)
+        cursor: dict[str, str] = {}
+        while True:
+            query = {"limit": str(PAGE_SIZE), **params, **cursor}
+            page = self._object(
+                call, await self._send(call, query=query, accept=_METADATA if metadata_only else _WHOLE)
+            )
+            items = page.get("items")
+            if not isinstance(items, list):
+                raise no_answer(call, sent=True, why="the answer is not a list")
+            yield items
+            token = (page.get("metadata") or {}).get("continue")
+            if not token:
+                return
+            cursor = {"continue": str(token)}
+
+    async def post(self, path: str, body: Json) -> Json:
+        """Create; the object as stored. `PreconditionFailed` if it exists already."""
+        call = Call("POST", path)
+        return self._object(call, await self._send(call, body=body))
+
+    async def put(self, path: str, body: Json) -> Json:
+        """Replace just this `metadata.resourceVersion`; the object as stored. `PreconditionFailed` else."""
+        call = Call("PUT", path)
+        return self._object(call, await self._send(call, body=body))
+
+    async def delete(self, path: str, *, uid: str, resource_version: str) -> None:
+        """Delete exactly this version; absent already is success. `PreconditionFailed` if it changed."""
+        call = Call("DELETE", path)
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
+        body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions}
+        answer = await self._send(call, body=body)
+        if isinstance(answer, Answer) and not answer.not_found:
+            raise refusal(call, answer)
+
+    async def review_access(
+        self, *, verb: str, resource: str, namespace: str | None = None, group: str = ""
+    ) -> bool:
+        """Whether this login may do this, in one namespace or (None) in all of them."""
+        attributes = {"verb": verb, "resource": resource, "namespace": namespace or "", "group": group}
+        kind = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        review = await self.post(path, {**kind, "spec": {"resourceAttributes": attributes}})
+        return (review.get("status") or {}).get("allowed") is True
+
+    def _object(self, call: Call, answer: Json | Answer) -> Json:
+        if isinstance(answer, Answer):
+            raise refusal(call, answer)
+        return answer
+
+    async def _send(
+        self,
+        call: Call,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Json | None = None,
+        accept: str = _WHOLE,
+    ) -> Json | Answer:
+        """The object that was answered, or the refusal. Logs in again once if the token had expired."""
+        url = f"{self._configuration.host}{call.path}" + (f"?{urlencode(query)}" if query else "")
+        token = await self._token()
+        answer = await self._exchange(call, url, body, _headers(token, accept))
+        unauthorised = isinstance(answer, Answer) and answer.code == HTTPStatus.UNAUTHORIZED
+        if unauthorised and await self._token_changed(token):
+            return await self._exchange(call, url, body, _headers(await self._token(), accept))
+        return answer
+
+    async def _exchange(
+        self, call: Call, url: str, body: Json | None, headers: dict[str, str]
+    ) -> Json | Answer:
+        request = self._session.request(
+            call.method,
+            url,
+            # A stream: aiohttp warns about big bodies in one piece.
+            data=None if body is None else aiohttp.BytesIOPayload(io.BytesIO(json.dumps(body).encode())),
+            headers=headers,
+            timeout=self._timeout,
+            allow_redirects=False,
+            proxy=self._proxy,
+            server_hostname=self._configuration.tls_server_name,
+        )
+        try:
+            async with request as response:
+                content = await response.read()
+        except (aiohttp.ClientError, OSError) as error:
+            raise _broken(call, error) from None
+        parsed = _parsed(content)
+        if response.status >= HTTPStatus.MULTIPLE_CHOICES:
+            return read_answer(response.status, parsed, response.headers.get("Retry-After"))
+        if not isinstance(parsed, dict):
+            raise no_answer(call, sent=True, why="the answer is not a Kubernetes API server's")
+        return parsed
+
+    async def _token(self) -> str | None:
+        try:
+            token: str | None = await self._configuration.get_api_key_with_prefix("BearerToken")
+        except (OSError, config.ConfigException):
+            raise AuthenticationFailed("the service account's token cannot be read") from None
+        return token
+
+    async def _token_changed(self, refused: str | None) -> bool:
+        """Whether there is another token by now than the one that was refused."""
+        async with self._login:
+            if await self._token() == refused and time.monotonic() >= self._next_login:
+                self._next_login = time.monotonic() + _LOGIN_PAUSE
+                await self._load_login()
+            return await self._token() != refused
+
+    async def _load_login(self) -> None:
+        """Read kubeconfig or service account anew; every kind of token is renewed by that.
+
+        NB: the library's own `refresh_token` swallows failures and knows only two kinds.
+        """
+        options, source = self._options, "the service account"
+        try:
+            if options.kubeconfig is None and options.context is None and _in_cluster():
+                config.load_incluster_config(self._configuration)  # type: ignore[no-untyped-call]  # untyped upstream
+            else:
+                source = f"kubeconfig {options.kubeconfig or '(default)'}"
+                await self._load_kubeconfig()
+        except Exception as error:  # noqa: BLE001  # a malformed file raises anything, and its text may quote a token
+            raise AuthenticationFailed(f"no login from {source} ({type(error).__name__})") from None
+        # Without this, a login program that failed would look like a missing right: the library goes on.
+        is_anonymous = not (self._configuration.api_key or self._configuration.cert_file)
+        if is_anonymous and self._configuration.host.startswith("https"):
+            raise AuthenticationFailed(f"no login from {source}: it has no token and no certificate")
+
+    async def _load_kubeconfig(self) -> None:
+        path = self._options.kubeconfig
+        await config.load_kube_config(  # type: ignore[no-untyped-call]  # untyped upstream
+            config_file=None if path is None else str(path),
+            context=self._options.context,
+            client_configuration=self._configuration,
+            persist_config=False,
+        )
+
+    def _tls(self) -> ssl.SSLContext:
+        try:
+            return RESTClientObject(self._configuration).ssl_context
+        except (OSError, ValueError):
+            raise AuthenticationFailed("the certificates or the key of the login cannot be used") from None
+
+
+def _in_cluster() -> bool:
+    return Path(incluster_config.SERVICE_TOKEN_FILENAME).exists()
+
+
+def _environment_proxy(host: str) -> str | None:
+    """The proxy that HTTPS_PROXY and NO_PROXY name, as for kubectl.
+
+    Looked up once: aiohttp's `trust_env` does it for each request, in a thread, and halves the rate.
+    """
+    url = urlsplit(host)
+    return None if proxy_bypass(url.hostname or "") else getproxies().get(url.scheme)
+
+
+def _silence_library() -> None:
+    """Keep kubernetes.aio from logging: an error of a login program is logged with its output.
+
+    Holds whatever the root logger's level is: a level of its own, and none that any record has.
+    """
+    logging.getLogger("kubernetes").setLevel(logging.CRITICAL + 1)
+
+
+def _headers(token: str | None, accept: str) -> dict[str, str]:
+    headers = {"Accept": accept, "Content-Type": "application/json", "User-Agent": "porter-outputs-syncer"}
+    return headers if token is None else headers | {"Authorization": token}
+
+
+def _parsed(content: bytes) -> object:
+    try:
+        parsed: object = json.loads(content)
+    except ValueError:
+        return None
+    return parsed
+
+
+def _broken(call: Call, error: Exception) -> SinkError:
+    match error:
+        case aiohttp.ClientSSLError():
+            return no_answer(
+                call, sent=False, why="the API server's certificate is not trusted, or TLS failed"
+            )
+        case aiohttp.ConnectionTimeoutError() | aiohttp.ClientConnectorError():
+            return no_answer(call, sent=False, why="the API server cannot be reached")
+        case TimeoutError():
+            return no_answer(call, sent=True, why="there was no answer in time")
+        case _:
+            return no_answer(call, sent=True, why=f"the connection broke ({type(error).__name__})")

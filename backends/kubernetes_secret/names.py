@@ -1,0 +1,79 @@
+"""Legal names of namespaces, Secrets and data keys, and addresses `namespace/name`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from backends.errors import NameRefused
+from backends.naming import Alphabet, legal_name
+
+MAX_NAMESPACE: Final = 63
+MAX_NAME: Final = 253
+MAX_KEY: Final = 253
+
+PROTECTED_NAMESPACES: Final = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+"""Kubernetes' own: written to only where the sink's `namespaces` lists them."""
+
+_LETTERS: Final = "a-z0-9"
+_NAMESPACE: Final = Alphabet(allowed="-a-z0-9", edges=_LETTERS, max_length=MAX_NAMESPACE)
+# Between dots a name has to begin and end as a whole name does; where it cannot be had so, dots go.
+_BROKEN_DOTS: Final = r".*(?:\.\.|-\.|\.-).*"
+_NAMES: Final = (
+    Alphabet(allowed="-.a-z0-9", edges=_LETTERS, max_length=MAX_NAME, reserved=_BROKEN_DOTS),
+    Alphabet(allowed="-a-z0-9", edges=_LETTERS, max_length=MAX_NAME),
+)
+_KEY_CHARACTERS: Final = "-._a-zA-Z0-9"
+_KEYS: Final = (
+    Alphabet(allowed=_KEY_CHARACTERS, edges=_KEY_CHARACTERS, max_length=MAX_KEY, reserved=r"\.|\.\..*"),
+    Alphabet(allowed=_KEY_CHARACTERS, edges="-_a-zA-Z0-9", max_length=MAX_KEY),
+)
+
+
+class KubernetesNaming:
+    """How this sink names things; `namespaces` are those of its options."""
+
+    global_namespace: str | None = None
+
+    def __init__(self, namespaces: Collection[str] | None) -> None:
+        self._namespaces = None if namespaces is None else frozenset(namespaces)
+
+    def address(self, parts: tuple[str, ...]) -> str:
+        """`namespace/name`; the namespace as it is or not at all. Raises `NameRefused`."""
+        namespace, name = parts
+        self._check(namespace)
+        return f"{namespace}/{_legal(name, *_NAMES)}"
+
+    def key(self, name: str) -> str:
+        """The data key for an output. Raises `NameRefused`."""
+        return _legal(name, *_KEYS)
+
+    def same(self, address: str) -> str:
+        return address
+
+    def _check(self, namespace: str) -> None:
+        if not legal_namespace(namespace):
+            raise NameRefused(f"{namespace!r} is not a legal Kubernetes namespace: map it under namespaces")
+        if self._namespaces is not None and namespace not in self._namespaces:
+            raise NameRefused(f"namespace {namespace!r} is not among the sink's namespaces")
+        if self._namespaces is None and namespace in PROTECTED_NAMESPACES:
+            raise NameRefused(
+                f"namespace {namespace!r} is Kubernetes' own; the sink's namespaces do not list it"
+            )
+
+
+def legal_namespace(name: str) -> bool:
+    return _NAMESPACE.fits(name)
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """Namespace and name of an address. Raises `NameRefused` for what no Secret can have."""
+    namespace, _, name = address.partition("/")
+    if not (legal_namespace(namespace) and _NAMES[0].fits(name)):
+        raise NameRefused(f"{address!r} is not the namespace/name of a Secret")
+    return namespace, name
+
+
+def _legal(name: str, wanted: Alphabet, fallback: Alphabet) -> str:
+    candidate = legal_name(name, wanted)
+    return candidate if wanted.fits(candidate) else legal_name(name, fallback)

@@ -1,0 +1,164 @@
+"""Turns a checked configuration file into the plain values of `model` and `core.model`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import assert_never
+
+from backends.clients.kubernetes_options import KubernetesOptions
+from syncer.config.errors import FieldPath
+from syncer.config.kinds import CheckedSink, CheckedTarget
+from syncer.config.model import (
+    Config,
+    DumpSourceConfig,
+    FilesystemSecretsConfig,
+    KubernetesSecretsConfig,
+    MongoSourceConfig,
+    NoSecretsConfig,
+    PorterSourceConfig,
+    SecretsConfig,
+    SinkConfig,
+    SourceConfig,
+)
+from syncer.config.schema import (
+    ConfigFile,
+    DumpSource,
+    FilesystemSecrets,
+    KeyTemplate,
+    KubernetesSecrets,
+    MatchSettings,
+    MongoSource,
+    NoSecrets,
+    OutputSettings,
+    PorterSource,
+    RuleSettings,
+    TargetEntry,
+)
+from syncer.config.surroundings import Surroundings
+from syncer.core.model import FromOutput, GuardLimits, KeySource, Match, OutputFilter, Policy, Rule, Target
+from syncer.core.templates import parse_value
+
+
+def build_config(
+    path: Path,
+    file: ConfigFile,
+    sinks: Mapping[str, CheckedSink],
+    targets: Mapping[FieldPath, CheckedTarget],
+    surroundings: Surroundings,
+) -> Config:
+    """The configuration of a file without any mistake left in it; paths in `file` are absolute."""
+    return Config(
+        path=path,
+        policy=_policy(file, targets),
+        source=_source(file.source, surroundings),
+        sinks=tuple(_sink(entry.name, sinks[entry.name]) for entry in file.sinks),
+        poll_interval=file.source.poll_interval,
+        deletion_check_interval=file.source.deletion_check_interval,
+        resync_interval=file.resync_interval,
+    )
+
+
+def _sink(name: str, sink: CheckedSink) -> SinkConfig:
+    assert sink.options is not None
+    return SinkConfig(name=name, kind=sink.kind, options=sink.options)
+
+
+# --- source --------------------------------------------------------------------------------
+
+
+def _source(source: MongoSource | DumpSource | PorterSource, surroundings: Surroundings) -> SourceConfig:
+    match source:
+        case MongoSource():
+            return MongoSourceConfig(
+                url=source.url, ca_file=source.ca_file, id=source.id, secrets=_secrets(source.secrets)
+            )
+        case DumpSource():
+            return DumpSourceConfig(path=source.path, id=source.id, secrets=_secrets(source.secrets))
+        case PorterSource():
+            return _porter(source, surroundings)
+    assert_never(source)
+
+
+def _porter(source: PorterSource, surroundings: Surroundings) -> PorterSourceConfig:
+    environ = surroundings.environ
+    home = source.home or surroundings.locate(Path(environ.get("PORTER_HOME") or "~/.porter"))
+    context = source.context or environ.get("PORTER_CONTEXT") or None
+    return PorterSourceConfig(home=home, context=context, id=source.id, environ=environ)
+
+
+def _secrets(secrets: FilesystemSecrets | KubernetesSecrets | NoSecrets) -> SecretsConfig:
+    match secrets:
+        case FilesystemSecrets():
+            return FilesystemSecretsConfig(path=secrets.path)
+        case KubernetesSecrets():
+            login = {name: getattr(secrets, name) for name in KubernetesOptions.model_fields}
+            return KubernetesSecretsConfig(
+                namespace=secrets.namespace, connection=KubernetesOptions.model_construct(**login)
+            )
+        case NoSecrets():
+            return NoSecretsConfig()
+    assert_never(secrets)
+
+
+# --- policy --------------------------------------------------------------------------------
+
+
+def _policy(file: ConfigFile, targets: Mapping[FieldPath, CheckedTarget]) -> Policy:
+    return Policy(
+        instance=file.instance,
+        rules=tuple(_rule(rule, ("rules", number), targets) for number, rule in enumerate(file.rules)),
+        namespaces=file.namespaces,
+        guard=GuardLimits(
+            max_deletions=file.guard.max_deletions,
+            max_deletion_percent=file.guard.max_deletion_percent,
+            grace=file.guard.grace,
+        ),
+        settle_time=file.source.settle_time,
+    )
+
+
+def _rule(rule: RuleSettings, path: FieldPath, targets: Mapping[FieldPath, CheckedTarget]) -> Rule:
+    return Rule(
+        name=rule.name,
+        targets=tuple(
+            _target(entry, str(index), targets[(*path, "targets", index)])
+            for index, entry in enumerate(rule.targets)
+        ),
+        match=_match(rule.match),
+        outputs=_outputs(rule.outputs),
+        carry_over=rule.carry_over,
+        on_uninstall=rule.on_uninstall,
+        deletion_policy=rule.deletion_policy,
+        prune=rule.prune,
+    )
+
+
+def _match(match: MatchSettings) -> Match:
+    return Match(namespaces=match.namespaces, installations=match.installations, labels=match.labels)
+
+
+def _outputs(outputs: OutputSettings) -> OutputFilter:
+    return OutputFilter(include=outputs.include, exclude=outputs.exclude, sensitivity=outputs.sensitivity)
+
+
+def _target(entry: TargetEntry, identity: str, checked: CheckedTarget) -> Target:
+    shape = checked.options.shape()
+    assert checked.sink.naming is not None
+    return Target(
+        sink=entry.sink,
+        id=identity,
+        parts=shape.parts,
+        layout=shape.layout,
+        naming=checked.sink.naming,
+        capabilities=checked.sink.kind.capabilities,
+        attributes=shape.attributes,
+        keys=None if entry.keys is None else {name: _key(given) for name, given in entry.keys.items()},
+        key_style=entry.key_style,
+        update_policy=entry.update_policy,
+        conflict_policy=entry.conflict_policy,
+    )
+
+
+def _key(given: str | KeyTemplate) -> KeySource:
+    return FromOutput(given) if isinstance(given, str) else parse_value(given.template)

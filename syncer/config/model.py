@@ -1,0 +1,100 @@
+"""What a configuration file comes to: plain frozen values for the rest of the program.
+
+Paths are absolute, references to the environment and to files are resolved, and nothing here
+knows pydantic except through a sink's own options, which only that sink reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from backends.clients.kubernetes_options import KubernetesOptions
+from backends.contract import SinkKind
+from backends.secret_value import SecretValue
+from syncer.core.model import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesystemSecretsConfig:
+    """Porter's built-in `filesystem` secrets plugin."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesSecretsConfig:
+    """Porter's `kubernetes.secrets` plugin."""
+
+    namespace: str
+    connection: KubernetesOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoSecretsConfig:
+    """No secret store: sensitive outputs cannot be resolved."""
+
+
+SecretsConfig = FilesystemSecretsConfig | KubernetesSecretsConfig | NoSecretsConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MongoSourceConfig:
+    """Porter's database."""
+
+    url: SecretValue
+    """UTF-8 text. Secret, because it usually holds a password."""
+    ca_file: Path | None
+    id: str | None
+    """What marks name as their source; None: derived from the URL."""
+    secrets: SecretsConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DumpSourceConfig:
+    """A mongodump folder."""
+
+    path: Path
+    id: str | None
+    """What marks name as their source; None: derived from the path."""
+    secrets: SecretsConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PorterSourceConfig:
+    """Whatever Porter's own configuration names."""
+
+    home: Path
+    context: str | None
+    """None: the current one."""
+    id: str | None
+    environ: Mapping[str, str] = field(repr=False)
+    """For `${env.NAME}` in Porter's configuration. Holds secrets."""
+
+
+SourceConfig = MongoSourceConfig | DumpSourceConfig | PorterSourceConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkConfig:
+    """One configured sink. `options` is an instance of `kind.options`."""
+
+    name: str
+    kind: SinkKind
+    options: BaseModel = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything one configuration file says. Durations are seconds."""
+
+    path: Path
+    policy: Policy
+    source: SourceConfig
+    sinks: tuple[SinkConfig, ...]
+    poll_interval: float
+    deletion_check_interval: float
+    resync_interval: float

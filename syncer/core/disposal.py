@@ -1,0 +1,112 @@
+"""Decides what becomes of a secret of ours at an address nothing wants now.
+
+Pure. Only the source can take a secret away (its installation deleted, uninstalled, or no
+longer producing anything); what merely the configuration no longer wants is reported as
+orphaned and stays, unless its rule says `prune`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from backends.contract import Mark, ObservedSecret, Owner
+from syncer.core.changes import Change, Delete, DeleteCause, Hold, Keep, State, subject_of_mark
+from syncer.core.model import Address, DeletionPolicy, OnUninstall, Rule
+from syncer.core.selection import Selected, Selection, Unborn, Withdrawn, Withheld
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What is known of the installation a mark names, under the rule the mark names."""
+
+    id: str | None
+    """Its id in the source; None: the complete list of installations does not have it."""
+    rule: Rule | None
+    """The rule of the mark, if it is configured, has the mark's target and matches."""
+    selection: Selection | None
+    """None where there is no rule or no installation to select from."""
+    at: Address | None
+    """Where that rule and target would put a secret now."""
+
+
+def dispose(observed: ObservedSecret, mark: Mark, standing: Standing, sink: str, owner: Owner) -> Change:
+    """Delete, Keep (orphaned or frozen) or Hold."""
+    verdict = _verdict(mark, standing)
+    subject = subject_of_mark(sink, mark)
+    match verdict:
+        case DeleteCause():
+            doubt = None if mark.source == owner.source else f"written from another source ({mark.source})"
+            return Delete(subject=subject, observed=observed, cause=verdict, doubt=doubt)
+        case _Orphaned(why):
+            if standing.rule is not None and standing.rule.prune and standing.id is not None:
+                return Delete(subject=subject, observed=observed, cause=DeleteCause.PRUNED)
+            return Keep(subject=subject, reason=why, state=State.ORPHANED)
+        case _Frozen(why):
+            return Keep(subject=subject, reason=why)
+        case _Undecided(why):
+            return Hold(subject=subject, reason=why)
+        case _:
+            assert_never(verdict)
+
+
+def still_due(deletion: Delete, now: Change | None) -> bool:
+    """Whether a deletion decided earlier is what a fresh look decides again."""
+    return isinstance(now, Delete) and now.cause is deletion.cause
+
+
+@dataclass(frozen=True, slots=True)
+class _Orphaned:
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Frozen:
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Undecided:
+    why: str
+
+
+_Verdict = DeleteCause | _Orphaned | _Frozen | _Undecided
+
+
+def _verdict(mark: Mark, standing: Standing) -> _Verdict:
+    if standing.id is None:
+        return _of_deleted(mark, standing.rule)
+    if standing.rule is None:
+        return _Orphaned(f"rule {mark.rule!r} no longer asks for it")
+    return _of_living(mark, standing, standing.rule)
+
+
+def _of_deleted(mark: Mark, rule: Rule | None) -> _Verdict:
+    if rule is None:
+        return _Orphaned(f"the installation is deleted, and rule {mark.rule!r} no longer asks for it")
+    if rule.deletion_policy is DeletionPolicy.RETAIN:
+        return _Orphaned("the installation is deleted (deletionPolicy: Retain)")
+    return DeleteCause.GONE
+
+
+def _of_living(mark: Mark, standing: Standing, rule: Rule) -> _Verdict:
+    match standing.selection:
+        case Withheld(reason):
+            return _Undecided(reason)
+        case Withdrawn():
+            if rule.on_uninstall is OnUninstall.RETAIN:
+                return _Frozen("frozen: uninstalled (onUninstall: Retain)")
+            return DeleteCause.UNINSTALLED
+        case Unborn():
+            anew = "" if standing.id == mark.installation_id else " since it was made anew"
+            return _Undecided(f"the installation has no successful run{anew}")
+        case Selected(outputs, filtered):
+            if not outputs.outputs and not filtered:
+                return DeleteCause.DROPPED
+            moved = standing.at is not None and standing.at.path != mark.address
+            where = f", now at {standing.at}" if moved else ""
+            return _Orphaned(f"rule {mark.rule!r} no longer puts it here{where}")
+        case None:
+            return _Undecided("nothing is known of the installation")
+        case _:
+            assert_never(standing.selection)

@@ -1,0 +1,204 @@
+"""From a set of outputs to the secrets a rule's targets ask for: addresses, keys, revision.
+
+Pure, and without values: what is wanted is described by reference to outputs, so that a pass in
+which nothing changed reads none. Whether two wanted secrets meet at one address is decided by
+`planning`, which sees what is there already.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from backends.contract import PER_OUTPUT_KEY, Layout
+from backends.errors import NameRefused
+from syncer.core.model import (
+    Address,
+    FromOutput,
+    FromTemplate,
+    InstallationKey,
+    KeySource,
+    KeyStyle,
+    OutputSet,
+    Placeholder,
+    Policy,
+    Rule,
+    SelectedOutput,
+    Target,
+)
+from syncer.core.templates import render_address
+
+_REVISION_LENGTH = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A secret that is to exist, described by the outputs it is made of."""
+
+    address: Address
+    rule: Rule
+    target: Target
+    outputs: OutputSet
+    keys: Mapping[str, KeySource]
+    revision: str
+
+    @property
+    def used(self) -> Iterator[SelectedOutput]:
+        """The outputs this secret is made of, each once."""
+        names = dict.fromkeys(name for source in self.keys.values() for name in output_names(source))
+        return (self.outputs.outputs[name] for name in names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unmappable:
+    """A target that cannot be served as it is. What it has already stays."""
+
+    address: Address | None
+    """None where not even the address can be made."""
+    rule: Rule
+    target: Target
+    outputs: OutputSet
+    reason: str
+
+
+Mapped = Wanted | Unmappable
+
+
+def map_target(outputs: OutputSet, rule: Rule, target: Target, policy: Policy) -> tuple[Mapped, ...]:
+    """The secrets one target asks for. None at all where there is nothing to put into them."""
+    if not outputs.outputs:
+        return ()
+
+    def unmappable(reason: str, address: Address | None = None) -> tuple[Unmappable]:
+        return (Unmappable(address=address, rule=rule, target=target, outputs=outputs, reason=reason),)
+
+    try:
+        address = None
+        if target.layout is Layout.BUNDLE:
+            address = target_address(outputs.key, rule, target, policy)
+        entries = _entries(outputs, target)
+    except NameRefused as refused:
+        return unmappable(str(refused))
+    problem = _missing(entries, outputs) or _meeting(entries, target)
+    if problem:
+        return unmappable(problem, address)
+    try:
+        return tuple(_wanted(outputs, rule, target, policy, entries))
+    except NameRefused as refused:
+        return unmappable(str(refused), address)
+
+
+def target_address(
+    key: InstallationKey, rule: Rule, target: Target, policy: Policy, output: str = ""
+) -> Address:
+    """Where a target puts the secret of this installation. Raises `NameRefused`."""
+    fields = {
+        "installation": key.name,
+        "rule": rule.name,
+        "instance": policy.instance,
+        "output": output,
+        "namespace": _namespace(key, target, policy),
+    }
+    parts = tuple(render_address(part, fields) for part in target.parts)
+    return Address(target.sink, target.naming.address(parts))
+
+
+def output_names(source: KeySource) -> tuple[str, ...]:
+    """The outputs a key is made of."""
+    match source:
+        case FromOutput(output):
+            return (output,)
+        case FromTemplate(pieces):
+            return tuple(piece.output for piece in pieces if isinstance(piece, Placeholder))
+
+
+def _namespace(key: InstallationKey, target: Target, policy: Policy) -> str:
+    if key.namespace in policy.namespaces:
+        return policy.namespaces[key.namespace]
+    if key.namespace:
+        return key.namespace
+    if target.naming.global_namespace is not None:
+        return target.naming.global_namespace
+    if any("{namespace}" in part for part in target.parts):
+        raise NameRefused('Porter\'s global namespace is not mapped (set namespaces: {"": ...})')
+    return ""
+
+
+def _entries(outputs: OutputSet, target: Target) -> tuple[tuple[str, KeySource], ...]:
+    """Final key names and what they hold; may hold one name twice, which `_meeting` finds."""
+    if target.keys is not None:
+        return tuple(sorted(target.keys.items(), key=lambda item: item[0]))
+    styled = ((_style(name, target.key_style), FromOutput(name)) for name in sorted(outputs.outputs))
+    if target.layout is Layout.PER_OUTPUT:
+        return tuple(styled)
+    return tuple((target.naming.key(name), source) for name, source in styled)
+
+
+def _style(name: str, style: KeyStyle) -> str:
+    if style is KeyStyle.RAW:
+        return name
+    snake = re.sub(r"[^A-Za-z0-9]+", "_", name).upper()
+    return f"_{snake}" if snake[:1].isdigit() else snake
+
+
+def _missing(entries: tuple[tuple[str, KeySource], ...], outputs: OutputSet) -> str | None:
+    needed = {name for _, source in entries for name in output_names(source)}
+    missing = sorted(needed - outputs.outputs.keys())
+    if not missing:
+        return None
+    return "; ".join(f"output {name!r} is not among the selected outputs" for name in missing)
+
+
+def _meeting(entries: tuple[tuple[str, KeySource], ...], target: Target) -> str | None:
+    """Two outputs on one key; for one secret per output, on one address."""
+    named: dict[str, list[str]] = {}
+    for key, source in entries:
+        named.setdefault(key, []).extend(repr(name) for name in output_names(source))
+    met = [
+        f"outputs {' and '.join(names)} meet at key {key!r}"
+        for key, names in sorted(named.items())
+        if len(names) > 1 and target.keys is None
+    ]
+    return "; ".join(met) or None
+
+
+def _wanted(
+    outputs: OutputSet, rule: Rule, target: Target, policy: Policy, entries: tuple[tuple[str, KeySource], ...]
+) -> Iterator[Wanted]:
+    if target.layout is Layout.BUNDLE:
+        secrets = [(target_address(outputs.key, rule, target, policy), dict(entries))]
+    else:
+        secrets = [
+            (target_address(outputs.key, rule, target, policy, name), {PER_OUTPUT_KEY: source})
+            for name, source in entries
+        ]
+    for address, keys in secrets:
+        revision = _revision(outputs, target, keys)
+        yield Wanted(address=address, rule=rule, target=target, outputs=outputs, keys=keys, revision=revision)
+
+
+def _revision(outputs: OutputSet, target: Target, keys: Mapping[str, KeySource]) -> str:
+    """Over the (output, result) pairs used and the layout the rule gives them; no value in it."""
+    used = {name for source in keys.values() for name in output_names(source)}
+    content = {
+        "results": sorted((name, outputs.outputs[name].ref.result_id) for name in used),
+        "keys": {key: _described(source) for key, source in keys.items()},
+        "layout": target.layout.value,
+        "attributes": dict(target.attributes),
+    }
+    text = json.dumps(content, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:_REVISION_LENGTH]
+
+
+def _described(source: KeySource) -> list[object]:
+    match source:
+        case FromOutput(output):
+            return [{"output": output}]
+        case FromTemplate(pieces):
+            return [
+                piece if isinstance(piece, str) else {"output": piece.output, "filters": piece.filters}
+                for piece in pieces
+            ]

@@ -1,0 +1,1 @@
+"""Where outputs are read: one package per system. Nothing outside asks which one it is."""

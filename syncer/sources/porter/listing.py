@@ -1,0 +1,284 @@
+"""What Porter's own commands list, row by row, with Porter's rules instead of ours.
+
+Behind `--porter-semantics`: outputs of whichever status, the last run's bundle, everything or
+nothing. The outputs this project publishes come out of `source`; how rows are printed
+is in `compat`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from backends.secret_value import SecretValue
+from syncer.core.errors import SourceRefused
+from syncer.core.model import Found, InstallationKey, InstallationState, Missing, OutputRef, Unresolved
+from syncer.core.ports import ValueResolver
+from syncer.sources.porter import store as ask
+from syncer.sources.porter.bundle import Bundle
+from syncer.sources.porter.documents import is_name, parse_key, state_of
+from syncer.sources.porter.reader import read_bundles, read_outputs
+from syncer.sources.porter.store import Document, Query, Store, batches
+from syncer.sources.porter.times import nanoseconds, normalised
+from syncer.sources.porter.values import Sealed, judge, unsealed
+
+_FIELDS: Final = (
+    "schemaVersion",
+    "id",
+    "name",
+    "namespace",
+    "uninstalled",
+    "bundle",
+    "custom",
+    "labels",
+    "credentialSets",
+    "parameterSets",
+    "status",
+)
+_OUTPUT_FIELDS: Final = ("name", "resultId", "runId")
+_BUNDLE_PARTS: Final = ("repository", "version", "digest", "tag")
+_ONE_OR_TWO: Final = (1, 2)
+"""Results of an ordinary run: running, and how it ended."""
+_RUNNING: Final = {"install": "installing", "upgrade": "upgrading", "uninstall": "uninstalling"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallationFilter:
+    """Which installations to list."""
+
+    namespace: str | None = None
+    """None: every one."""
+    name: str | None = None
+    """A regular expression that must occur in the name."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """All have to agree."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallationRow:
+    """One line of `porter installations list`; texts are "" and times zero where nothing is stored."""
+
+    schema_version: str
+    id: str
+    name: str
+    namespace: str
+    uninstalled: bool
+    bundle: Mapping[str, str]
+    custom: object
+    labels: Mapping[str, str]
+    credential_sets: tuple[str, ...]
+    parameter_sets: tuple[str, ...]
+    status: Mapping[str, str | None]
+    """Field by field as Porter names and orders them."""
+    state: InstallationState
+    display_status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """One line of `porter installations runs list`."""
+
+    id: str
+    bundle: str
+    """Its reference; "" for a bundle that was never in a registry."""
+    version: str
+    action: str
+    started: str
+    stopped: str | None
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputRow:
+    """One line of `porter installations outputs list`."""
+
+    name: str
+    type: str
+    sensitive: bool
+    value: SecretValue
+
+
+async def list_installations(store: Store, wanted: InstallationFilter) -> Sequence[InstallationRow]:
+    """Newest change first. Raises `SourceRefused` for a name that is no regular expression."""
+    matches = _name_pattern(wanted.name)
+    any_of = {} if wanted.namespace is None else {"namespace": (wanted.namespace,)}
+    documents = await store.find(Query(collection=ask.INSTALLATIONS, fields=_FIELDS, any_of=any_of))
+    rows = [_installation(document) for document in documents]
+    chosen = [row for row in rows if matches.search(row.name) and wanted.labels.items() <= row.labels.items()]
+    return sorted(chosen, key=lambda row: nanoseconds(row.status["modified"]) or 0, reverse=True)
+
+
+async def list_runs(store: Store, key: InstallationKey) -> Sequence[RunRow]:
+    """Last started first."""
+    fields = ("_id", "created", "action", "bundleReference")
+    runs = await store.find(Query(collection=ask.RUNS, fields=fields, keys=(key,)))
+    fields = ("_id", "runId", "created", "status")
+    results = await store.find(Query(collection=ask.RESULTS, fields=fields, keys=(key,)))
+    by_run: dict[str, list[Document]] = {}
+    for result in sorted(results, key=_id):
+        by_run.setdefault(_text(result.get("runId")), []).append(result)
+    bundles = await read_bundles(store, [_id(run) for run in runs])
+    rows = [_run(run, by_run.get(_id(run), []), bundles.get(_id(run))) for run in sorted(runs, key=_id)]
+    return sorted(rows, key=lambda row: nanoseconds(row.started) or 0, reverse=True)
+
+
+async def list_outputs(store: Store, resolver: ValueResolver, key: InstallationKey) -> Sequence[OutputRow]:
+    """Of every output the newest there is, described by the bundle of the last run.
+
+    Raises `SourceRefused` if there is no run yet, or if one output cannot be resolved.
+    """
+    runs = await store.find(Query(collection=ask.RUNS, fields=("_id",), keys=(key,)))
+    if not runs:
+        raise SourceRefused(f"installation {key} has no run")
+    listed = await store.find(Query(collection=ask.OUTPUTS, fields=_OUTPUT_FIELDS, keys=(key,)))
+    return await _outputs(store, resolver, listed, key=key, run_id=max(map(_id, runs)))
+
+
+async def list_run_outputs(store: Store, resolver: ValueResolver, run_id: str) -> Sequence[OutputRow]:
+    """What one run left behind, described by its own bundle. Raises as `list_outputs`."""
+    query = Query(collection=ask.RUNS, fields=ask.RUN_FIELDS, any_of={"_id": (run_id,)})
+    keys = [parse_key(run, "installation") for run in await store.find(query)]
+    if not keys or keys[0] is None:
+        raise SourceRefused(f"there is no run {run_id}")
+    query = Query(collection=ask.OUTPUTS, fields=_OUTPUT_FIELDS, keys=(keys[0],), any_of={"runId": (run_id,)})
+    return await _outputs(store, resolver, await store.find(query), key=keys[0], run_id=run_id)
+
+
+async def _outputs(
+    store: Store,
+    resolver: ValueResolver,
+    listed: Iterable[Document],
+    *,
+    key: InstallationKey,
+    run_id: str,
+) -> Sequence[OutputRow]:
+    """Of the outputs listed the newest of each name, as the bundle of the run declares them."""
+    bundle = (await read_bundles(store, [run_id])).get(run_id)
+    if not isinstance(bundle, Bundle):
+        raise SourceRefused(f"run {run_id}: {bundle or 'the run is missing'}")
+    ordered = sorted(listed, key=lambda document: _text(document.get("resultId")))
+    latest = {_text(document.get("name")): document for document in ordered}
+    values = await _values(store, resolver, key, latest.values())
+    return [
+        OutputRow(name=name, type=declared.type, sensitive=declared.sensitive, value=values[name])
+        for name in sorted(values, key=str.encode)
+        if (declared := bundle.shown(name)) is not None
+    ]
+
+
+async def _values(
+    store: Store, resolver: ValueResolver, key: InstallationKey, listed: Iterable[Document]
+) -> Mapping[str, SecretValue]:
+    refs = [_ref(key, document) for document in listed]
+    values: dict[str, SecretValue] = {}
+    sealed: dict[str, OutputRef] = {}
+    for batch in batches(refs):
+        found = await read_outputs(store, batch)
+        for ref in batch:
+            match _judged(ref, found[ref.result_id, ref.name]):
+                case Sealed(secret):
+                    sealed[secret] = ref
+                case state:
+                    values[ref.name] = _value(ref, state)
+    answers = await resolver.resolve(sealed.keys()) if sealed else {}
+    for secret, ref in sealed.items():
+        values[ref.name] = _value(ref, unsealed(ref, answers.get(secret, "no answer")))
+    return values
+
+
+def _judged(ref: OutputRef, found: Sequence[Document]) -> Found | Missing | Unresolved | Sealed:
+    """NB: unlike us, Porter prints a value that was lost as an empty one."""
+    if len(found) == 1 and found[0].get("value") is None and not found[0].get("key"):
+        return Found(SecretValue(b""))
+    return judge(ref, found)
+
+
+def _value(ref: OutputRef, state: Found | Missing | Unresolved) -> SecretValue:
+    match state:
+        case Found(value):
+            return value
+        case Missing():
+            raise SourceRefused(f"output {ref.name!r} was removed while it was read")
+        case Unresolved(reason):
+            raise SourceRefused(f"output {ref.name!r} {reason}")
+
+
+def _ref(key: InstallationKey, document: Document) -> OutputRef:
+    name, run_id, result_id = (document.get(part) for part in ("name", "runId", "resultId"))
+    if not is_name(name) or not is_name(run_id) or not is_name(result_id):
+        raise SourceRefused(f"installation {key} has an output document without name, run or result")
+    return OutputRef(key, run_id, result_id, name, None)
+
+
+def _name_pattern(name: str | None) -> re.Pattern[str]:
+    try:
+        return re.compile(name or "")
+    except re.error as error:
+        raise SourceRefused(f"{name!r} is no regular expression: {error}") from None
+
+
+def _installation(document: Document) -> InstallationRow:
+    status, bundle, labels = (_map(document.get(part)) for part in ("status", "bundle", "labels"))
+    return InstallationRow(
+        schema_version=_text(document.get("schemaVersion")),
+        id=_text(document.get("id")),
+        name=_text(document.get("name")),
+        namespace=_text(document.get("namespace")),
+        uninstalled=document.get("uninstalled") is True,
+        bundle={part: _text(bundle.get(part)) for part in _BUNDLE_PARTS},
+        custom=document.get("custom"),
+        labels={name: value for name, value in labels.items() if type(value) is str},
+        credential_sets=_texts(document.get("credentialSets")),
+        parameter_sets=_texts(document.get("parameterSets")),
+        status=_status(status),
+        state=state_of(status) or InstallationState.DEFINED,
+        display_status=_display_status(_text(status.get("resultStatus")), _text(status.get("action"))),
+    )
+
+
+def _status(status: Document) -> Mapping[str, str | None]:
+    texts = {name: _text(status.get(name)) for name in ("runId", "action", "resultId", "resultStatus")}
+    times = {name: normalised(status.get(name)) for name in ("created", "modified")}
+    moments = {
+        name: None if status.get(name) is None else normalised(status.get(name))
+        for name in ("installed", "uninstalled")
+    }
+    bundle = {name: _text(status.get(name)) for name in ("bundleReference", "bundleVersion", "bundleDigest")}
+    return {**texts, **times, **moments, **bundle}
+
+
+def _display_status(status: str, action: str) -> str:
+    if status == "running":
+        return _RUNNING.get(action, f"running {action}")
+    return status if status in {"succeeded", "failed"} else ""
+
+
+def _run(run: Document, results: Sequence[Document], bundle: Bundle | str | None) -> RunRow:
+    created = [normalised(result.get("created")) for result in results]
+    return RunRow(
+        id=_id(run),
+        bundle=_text(run.get("bundleReference")),
+        version=bundle.version if isinstance(bundle, Bundle) else "",
+        action=_text(run.get("action")),
+        started=created[0] if len(created) in _ONE_OR_TWO else normalised(run.get("created")),
+        stopped=created[-1] if len(created) > 1 else None,
+        status=_text(results[-1].get("status")) if results else "",
+    )
+
+
+def _id(document: Document) -> str:
+    return _text(document.get("_id"))
+
+
+def _text(value: object) -> str:
+    return value if type(value) is str else ""
+
+
+def _texts(values: object) -> tuple[str, ...]:
+    return tuple(value for value in values if type(value) is str) if isinstance(values, list) else ()
+
+
+def _map(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
