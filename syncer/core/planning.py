@@ -100,8 +100,11 @@ def _mark(wanted: Wanted, owner: Owner, content_id: str, *, like: Mark | None = 
 # --- what follows --------------------------------------------------------------------------
 
 
-def settle(mapped: Mapped, observed: ObservedSecret | None) -> Change | None:
-    """What is clear without looking at values: conflicts, holds, policies. None: compare and decide."""
+def settle(mapped: Mapped, observed: ObservedSecret | None, *, adopted: bool = False) -> Change | None:
+    """What is clear without looking at values: conflicts, holds, policies. None: compare and decide.
+
+    `adopted`: somebody asked, by its address, to take over what is there.
+    """
     subject = subject_of(mapped)
     if isinstance(mapped, Unmappable):
         return Hold(subject=subject, reason=mapped.reason)
@@ -110,17 +113,18 @@ def settle(mapped: Mapped, observed: ObservedSecret | None) -> Change | None:
     if mapped.target.update_policy is UpdatePolicy.IF_NOT_EXISTS:
         return Keep(subject=subject, reason="it exists (updatePolicy: IfNotExists)")
     if not observed.ours or observed.mark is None:
-        if mapped.target.conflict_policy is ConflictPolicy.ADOPT:
+        if adopted or mapped.target.conflict_policy is ConflictPolicy.ADOPT:
             return None
         return Conflict(subject=subject, reason=f"not ours: {observed.foreign}", observed=observed)
-    return _own_mark_forbids(mapped, observed.mark, subject)
+    return _own_mark_forbids(mapped, observed.mark, subject, adopted=adopted)
 
 
-def _own_mark_forbids(wanted: Wanted, mark: Mark, subject: Subject) -> Change | None:
+def _own_mark_forbids(wanted: Wanted, mark: Mark, subject: Subject, *, adopted: bool) -> Change | None:
     if (mark.namespace, mark.installation) != (wanted.outputs.key.namespace, wanted.outputs.key.name):
         other = InstallationKey(mark.namespace, mark.installation)
         return Hold(subject=subject, reason=f"the address is taken by installation {other}")
-    if mark.installation_id == wanted.outputs.id and mark.result_id > wanted.outputs.result_id:
+    went_back = mark.installation_id == wanted.outputs.id and mark.result_id > wanted.outputs.result_id
+    if went_back and not adopted:
         reason = f"the source went back: result {mark.result_id} is published and no longer the newest"
         return Hold(subject=subject, reason=reason)
     return None
@@ -196,7 +200,8 @@ def _too_large(wanted: Wanted, data: Mapping[str, SecretValue]) -> str | None:
         for key, value in sorted(data.items(), key=lambda item: item[0]):
             if len(value) > limits.max_value_bytes:
                 names = " ".join(map(repr, output_names(wanted.keys[key])))
-                return f"too large: output {names} has {len(value)} bytes, the sink takes {limits.max_value_bytes}"
+                sizes = f"{len(value)} bytes, the sink takes {limits.max_value_bytes}"
+                return f"too large: output {names} has {sizes}"
     return None
 
 

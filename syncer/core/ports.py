@@ -79,3 +79,19 @@ class ValueResolver(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+class Observer(Protocol):
+    """Who is told what a pass does. Gets no value, and must not fail."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Long work went on: `done` of `total`."""
+        ...
+
+    def entry(self, entry: object) -> None:
+        """One change was planned, or done (an `engine.report.Entry`)."""
+        ...
+
+    def failed(self, sink: str, reason: str) -> None:
+        """A sink could not be finished."""
+        ...

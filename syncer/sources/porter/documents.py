@@ -15,6 +15,7 @@ from typing import Final, TypeGuard
 
 from backends.secret_value import EMPTY_DIGEST
 from syncer.core.model import InstallationKey, InstallationState
+from syncer.core.ulid import is_ulid
 from syncer.sources.porter.store import Document
 from syncer.sources.porter.times import nanoseconds
 
@@ -27,14 +28,11 @@ MAX_OUTPUTS: Final = 10_000
 """Outputs one result may list."""
 MAX_LABELS: Final = 10_000
 
-_ULID: Final = re.compile("[0-7][0-9A-HJKMNP-TV-Z]{25}").fullmatch
 _DIGEST: Final = re.compile("sha256:([0-9a-f]{64})").fullmatch
 _DIGESTS: Final = re.compile("(?:sha256:[0-9a-f]{64})+").fullmatch
 _PREFIX: Final = len("sha256:")
 _DIGEST_LENGTHS: Final = {_PREFIX + 64}
-_CROCKFORD: Final = {digit: value for value, digit in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
 _UNREADABLE: Final = "(unreadable installation document "
-_TIME_DIGITS: Final = 10
 
 Stamp = tuple[object, object, object]
 """id, status.resultId, status.modified: equal before and after, the installation did not change."""
@@ -78,19 +76,6 @@ def is_name(value: object) -> TypeGuard[str]:
     set or dictionary takes.
     """
     return type(value) is str and 0 < len(value) <= MAX_NAME and _encodable(value)
-
-
-def is_ulid(value: object) -> TypeGuard[str]:
-    """26 upper-case Crockford digits that fit in 128 bits: such ids sort by age as text."""
-    return type(value) is str and _ULID(value) is not None
-
-
-def ulid_seconds(ulid: str) -> float:
-    """When a ULID says it was made, in seconds since 1970."""
-    milliseconds = 0
-    for digit in ulid[:_TIME_DIGITS]:
-        milliseconds = milliseconds << 5 | _CROCKFORD[digit]
-    return milliseconds / 1000
 
 
 def describe(collection: str, document: Document) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from syncer.core.model import Declaration, Installation, Result
+from syncer.core.ulid import ulid_seconds
 from syncer.sources.porter.bundle import STANDARD_ACTIONS, Bundle
 from syncer.sources.porter.documents import (
     InstallationRecord,
@@ -20,7 +21,6 @@ from syncer.sources.porter.documents import (
     describe,
     parse_head,
     parse_outputs,
-    ulid_seconds,
 )
 from syncer.sources.porter.store import Document
 

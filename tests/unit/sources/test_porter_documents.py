@@ -14,18 +14,17 @@ from hypothesis import strategies as st
 from porter_world import ulid
 
 from syncer.core.model import InstallationKey, OutputRef
+from syncer.core.ulid import is_ulid, ulid_seconds
 from syncer.sources.porter.documents import (
     ResultHead,
     _digests,
     _digests_one_by_one,
     describe,
-    is_ulid,
     parse_head,
     parse_identity,
     parse_installation,
     parse_outputs,
     parse_schema,
-    ulid_seconds,
     unreadable,
 )
 from syncer.sources.porter.snapshot import Draft, draft, heads

@@ -1,0 +1,113 @@
+"""Sends changes to one sink: retries what may be retried, and looks again when the world moved.
+
+Deciding is not its business: what a second look means is asked of the `decide` it is given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_exponential_jitter,
+)
+
+from backends.contract import Absent, ObservedSecret, Owner, Sink
+from backends.errors import (
+    AuthenticationFailed,
+    ForeignSecret,
+    OutcomeUnknown,
+    PreconditionFailed,
+    Refused,
+    SinkError,
+    SinkUnavailable,
+)
+from syncer.core.changes import Change, Conflict, Create, Delete, Hold, Update
+from syncer.engine.report import Entry, entry_of
+
+_LOOKS = 4
+"""How often a secret somebody else keeps changing is looked at before it is left for now."""
+_ATTEMPTS = 4
+_LONGEST = 30.0
+"""Seconds a single write may be retried for."""
+_BACKOFF = wait_exponential_jitter(initial=0.2, max=5.0)
+
+Decide = Callable[[ObservedSecret | None], Change]
+_Answer = TypeVar("_Answer")
+
+
+class Applier:
+    """Writes to one sink, `in_flight` at a time, until the sink turns out to be down."""
+
+    def __init__(self, sink: Sink, owner: Owner, *, in_flight: int = 32) -> None:
+        self._sink = sink
+        self._owner = owner
+        self._slots = asyncio.Semaphore(in_flight)
+        self.down: str | None = None
+        """Why nothing more is sent in this pass."""
+
+    async def apply(self, change: Change, decide: Decide) -> Entry:
+        """Do it, and say what came of it. `decide` tells the change for a newer observation."""
+        async with self._slots:
+            if self.down is not None:
+                return entry_of(change, error=self.down)
+            try:
+                return await self._applied(change, decide)
+            except ForeignSecret as error:
+                return entry_of(Conflict(subject=change.subject, reason=error.reason))
+            except Refused as error:
+                return entry_of(Hold(subject=change.subject, reason=error.reason))
+            except SinkError as error:
+                if isinstance(error, SinkUnavailable | AuthenticationFailed):
+                    self.down = error.reason
+                return entry_of(change, error=error.reason)
+
+    async def _applied(self, change: Change, decide: Decide) -> Entry:
+        for _ in range(_LOOKS):
+            try:
+                await self._send(change)
+            except (PreconditionFailed, OutcomeUnknown):
+                change = decide(await self._look(change))
+            else:
+                return entry_of(change)
+        return entry_of(change, error="it keeps changing while it is written")
+
+    async def _send(self, change: Change) -> None:
+        match change:
+            case Create(desired=desired):
+                await _retried(lambda: self._sink.put(desired, Absent()))
+            case Update(desired=desired, expect=expect):
+                await _retried(lambda: self._sink.put(desired, expect))
+            case Delete(observed=observed):
+                await _retried(lambda: self._sink.remove(observed))
+            case _:
+                pass
+
+    async def _look(self, change: Change) -> ObservedSecret | None:
+        path = change.subject.path or ""
+        found = await _retried(lambda: self._sink.observe(self._owner, [path]))
+        return found.get(path)
+
+
+async def _retried(call: Callable[[], Awaitable[_Answer]]) -> _Answer:
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception_type(SinkUnavailable),
+        stop=stop_after_attempt(_ATTEMPTS) | stop_after_delay(_LONGEST),
+        wait=_wait,
+        reraise=True,
+    ):
+        with attempt:
+            return await call()
+    raise SinkError("no attempt was made")
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after if isinstance(error, SinkUnavailable) else None
+    return max(_BACKOFF(state), asked or 0.0)

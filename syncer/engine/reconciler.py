@@ -1,0 +1,198 @@
+"""The one path for one sink: observe → plan → resolve → apply, page by page.
+
+`plan` stops before anything is sent, `once` goes all the way; there is no other code that says
+what would happen. What nothing wants any more is handed to `collector`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from backends.contract import ObservedSecret, Owner, Sink
+from backends.errors import SinkError
+from syncer.core.changes import Change, Conflict, Hold, Keep, subject_of
+from syncer.core.errors import SourceError
+from syncer.core.mapping import Mapped, Unmappable, Wanted
+from syncer.core.model import OutputRef, OutputState
+from syncer.core.planning import Comparison, compare, decide, rivals_held, settle
+from syncer.core.ports import Observer, Source
+from syncer.core.ulid import ulid_seconds
+from syncer.engine.applier import Applier
+from syncer.engine.report import Entry, SinkReport, entry_of
+from syncer.engine.world import BATCH, World, chunks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mode:
+    """What a pass may do."""
+
+    apply: bool
+    """False: plan only, nothing is sent."""
+    approved: frozenset[str] = frozenset()
+    """Hashes of held sets of deletions that are released."""
+    prune: bool = False
+    """Also delete what is orphaned."""
+    only: frozenset[str] | None = None
+    """Addresses (`sink:path`) to look at; None: everything."""
+    adopt: bool = False
+    """Take over foreign secrets at `only`."""
+    deletions_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One sink, opened, and who writes to it."""
+
+    name: str
+    sink: Sink
+    owner: Owner
+    same: Callable[[str], str]
+    """`Naming.same` of the sink."""
+    applier: Applier
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """One pass over one sink."""
+
+    place: Place
+    source: Source
+    world: World
+    mode: Mode
+    observer: Observer
+    now: Callable[[], float] = time.time
+    """Seconds since 1970, to be compared with the time in a result's id."""
+    entries: list[Entry] = field(default_factory=list)
+    leftovers: list[ObservedSecret] = field(default_factory=list)
+    """Ours, and wanted by nothing now; without their values."""
+    marked: set[str] = field(default_factory=set)
+    """Ids of all installations this sink has secrets of."""
+
+    async def converge(self) -> str | None:
+        """Bring every wanted secret to what it should be. Answers why it could not be finished."""
+        try:
+            claims = self._claims()
+            async for page in _pages(self.place.sink.inventory(self.place.owner)):
+                self._note(page)
+                await self._settle_all([(claims.pop(self.place.same(one.address), ()), one) for one in page])
+            for rest in chunks(list(claims.values())):
+                await self._settle_all(await self._with_observed(rest))
+        except SinkError as error:
+            return error.reason
+        except SourceError as error:
+            return f"source: {error.reason}"
+        return self.place.applier.down
+
+    def report(self, failure: str | None, held_hash: str = "") -> SinkReport:
+        return SinkReport(
+            sink=self.place.name, entries=tuple(self.entries), failure=failure, held_hash=held_hash
+        )
+
+    def tell(self, entry: Entry) -> None:
+        """Record what was planned or done."""
+        self.entries.append(entry)
+        self.observer.entry(entry)
+
+    def _claims(self) -> dict[str, tuple[Mapped, ...]]:
+        claims: dict[str, tuple[Mapped, ...]] = {}
+        for mapped in self.world.claims.get(self.place.name, ()):
+            if mapped.address is None:
+                if self.mode.only is None and isinstance(mapped, Unmappable):
+                    self.tell(entry_of(Hold(subject=subject_of(mapped), reason=mapped.reason)))
+            elif self.mode.only is None or str(mapped.address) in self.mode.only:
+                same = self.place.same(mapped.address.path)
+                claims[same] = (*claims.get(same, ()), mapped)
+        return claims
+
+    def _note(self, page: Sequence[ObservedSecret]) -> None:
+        self.marked |= {one.mark.installation_id for one in page if one.mark}
+
+    async def _with_observed(
+        self, rest: Sequence[tuple[Mapped, ...]]
+    ) -> list[tuple[tuple[Mapped, ...], ObservedSecret | None]]:
+        paths = [claims[0].address.path for claims in rest if claims[0].address]
+        found = await self.place.sink.observe(self.place.owner, paths)
+        return [(claims, found.get(path)) for claims, path in zip(rest, paths, strict=True)]
+
+    async def _settle_all(self, pairs: Iterable[tuple[tuple[Mapped, ...], ObservedSecret | None]]) -> None:
+        """One batch: what is clear at once, then one read of values for the rest, then the writes."""
+        pending: list[tuple[Wanted, ObservedSecret | None]] = []
+        for claims, observed in pairs:
+            wanted = self._clear(claims, observed)
+            if wanted is not None:
+                pending.append((wanted, observed))
+        if not pending or self.mode.deletions_only:
+            return
+        states = await self.source.values({output.ref for wanted, _ in pending for output in wanted.used})
+        async with asyncio.TaskGroup() as group:
+            for wanted, observed in pending:
+                group.create_task(self._bring(wanted, observed, states))
+
+    def _clear(self, claims: tuple[Mapped, ...], observed: ObservedSecret | None) -> Wanted | None:
+        """Tell what needs no values; answer what does."""
+        if not claims:
+            if observed is not None and self.mode.only is None:
+                self.leftovers.append(replace(observed, data=None))
+            return None
+        claim: Mapped | None = claims[0]
+        if len(claims) > 1:
+            claim, held = rivals_held(claims, observed)
+            for one in held:
+                self.tell(entry_of(one))
+        if claim is None:
+            return None
+        change = self._without_values(claim, observed)
+        if change is None and isinstance(claim, Wanted):
+            return claim
+        if change is not None:
+            self.tell(entry_of(change))
+        return None
+
+    def _without_values(self, claim: Mapped, observed: ObservedSecret | None) -> Change | None:
+        change = settle(claim, observed, adopted=self.mode.adopt)
+        if change is None and isinstance(claim, Wanted):
+            same = compare(claim, observed, self.place.owner) is Comparison.SAME
+            return Keep(subject=subject_of(claim), reason="in sync") if same else None
+        return change
+
+    async def _bring(
+        self,
+        wanted: Wanted,
+        observed: ObservedSecret | None,
+        states: Mapping[OutputRef, OutputState],
+    ) -> None:
+        def decided(found: ObservedSecret | None) -> Change:
+            settled = settle(wanted, found, adopted=self.mode.adopt)
+            return settled or decide(
+                wanted,
+                found,
+                states,
+                self.place.owner,
+                fresh_id=secrets.token_hex(8),
+                settling=self._settling(wanted),
+            )
+
+        change = decided(observed)
+        if not self.mode.apply or isinstance(change, Keep | Hold | Conflict):
+            self.tell(entry_of(change))
+            return
+        self.tell(await self.place.applier.apply(change, decided))
+
+    def _settling(self, wanted: Wanted) -> bool:
+        age = self.now() - ulid_seconds(wanted.outputs.result_id)
+        return age < self.world.policy.settle_time
+
+
+async def _pages(inventory: AsyncIterator[ObservedSecret]) -> AsyncIterator[list[ObservedSecret]]:
+    page: list[ObservedSecret] = []
+    async for observed in inventory:
+        page.append(observed)
+        if len(page) == BATCH:
+            yield page
+            page = []
+    if page:
+        yield page

@@ -1,0 +1,154 @@
+"""What the source says, turned into what is wanted at each sink.
+
+A `World` is one complete look: every installation there is, what each rule selects of it, and
+which addresses are claimed by whom. Metadata only; no output value is read to make one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TypeVar
+
+from backends.contract import Layout, Mark
+from backends.errors import NameRefused
+from syncer.core.disposal import Standing
+from syncer.core.mapping import Mapped, Unmappable, map_target, target_address
+from syncer.core.model import (
+    Address,
+    Installation,
+    InstallationKey,
+    Loaded,
+    OutputSet,
+    Policy,
+    Quarantined,
+    Rule,
+    Target,
+)
+from syncer.core.ports import Source
+from syncer.core.selection import Selected, Withheld, matches, select
+
+BATCH = 500
+"""How many installations, or secrets, are worked on at a time."""
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """One look at the source, under one policy."""
+
+    policy: Policy
+    ids: Mapping[InstallationKey, str]
+    """Every installation there is. An id of "" is a document that does not say which it is."""
+    loaded: Mapping[InstallationKey, Loaded]
+    claims: Mapping[str, tuple[Mapped, ...]] = field(repr=False)
+    """Sink name to everything wanted there."""
+
+    @property
+    def doubt(self) -> str | None:
+        """Why no absence can be believed, if so: an unreadable document may be anyone's."""
+        return "an installation document cannot be read" if "" in self.ids.values() else None
+
+    def standing(self, mark: Mark, sink: str) -> Standing:
+        """What this look says of the installation a mark names."""
+        key = InstallationKey(mark.namespace, mark.installation)
+        rule = self._rule(mark, sink, self.loaded.get(key))
+        if key not in self.ids:
+            return Standing(id=None, rule=rule, selection=None, at=None)
+        loaded = self.loaded.get(key)
+        if loaded is None or rule is None:
+            return Standing(id=self.ids[key], rule=rule, selection=None, at=None)
+        at = _address_or_none(key, rule, rule.targets[int(mark.target)], self.policy)
+        return Standing(id=self.ids[key], rule=rule, selection=select(loaded, rule), at=at)
+
+    def _rule(self, mark: Mark, sink: str, loaded: Loaded | None) -> Rule | None:
+        for rule in self.policy.rules:
+            if rule.name != mark.rule:
+                continue
+            has_target = any((target.id, target.sink) == (mark.target, sink) for target in rule.targets)
+            if has_target and (loaded is None or concerns(rule, loaded)):
+                return rule
+        return None
+
+
+async def look(
+    source: Source, policy: Policy, progress: Callable[[int, int], None] = lambda _done, _total: None
+) -> World:
+    """One complete look at everything. Raises `SourceError`, and then nothing may be concluded."""
+    ids = {ref.key: ref.id for ref in await source.list()}
+    loaded: dict[InstallationKey, Loaded] = {}
+    for keys in chunks(sorted(ids)):
+        loaded |= await source.load(keys)
+        progress(len(loaded), len(ids))
+    return world_of(policy, ids, loaded)
+
+
+async def look_again(source: Source, policy: Policy, keys: Collection[InstallationKey]) -> World:
+    """A fresh look at some installations only; absent is what the list and the document both lack."""
+    ids = {ref.key: ref.id for ref in await source.list()}
+    loaded = await source.load(keys)
+    ids |= {key: ids.get(key, "") for key in loaded}
+    return world_of(policy, ids, loaded)
+
+
+def world_of(
+    policy: Policy, ids: Mapping[InstallationKey, str], loaded: Mapping[InstallationKey, Loaded]
+) -> World:
+    claims: dict[str, list[Mapped]] = {}
+    for one in loaded.values():
+        for mapped in _claims(one, policy):
+            claims.setdefault(mapped.target.sink, []).append(mapped)
+    return World(
+        policy=policy, ids=ids, loaded=loaded, claims={sink: tuple(found) for sink, found in claims.items()}
+    )
+
+
+def concerns(rule: Rule, loaded: Loaded) -> bool:
+    """Whether a rule is for this installation; one that cannot be read has any label."""
+    if isinstance(loaded, Quarantined):
+        return matches(replace(rule.match, labels={}), loaded.key, {})
+    return matches(rule.match, loaded.key, loaded.labels)
+
+
+def _claims(loaded: Loaded, policy: Policy) -> Iterator[Mapped]:
+    for rule in policy.rules:
+        if not concerns(rule, loaded):
+            continue
+        match select(loaded, rule):
+            case Selected(outputs):
+                for target in rule.targets:
+                    yield from map_target(outputs, rule, target, policy)
+            case Withheld(reason):
+                for target in rule.targets:
+                    yield _withheld(loaded, rule, target, policy, reason)
+            case _:
+                pass
+
+
+def _withheld(loaded: Loaded, rule: Rule, target: Target, policy: Policy, reason: str) -> Unmappable:
+    identity = loaded.id if isinstance(loaded, Installation) else ""
+    return Unmappable(
+        address=_address_or_none(loaded.key, rule, target, policy),
+        rule=rule,
+        target=target,
+        outputs=OutputSet(key=loaded.key, id=identity, run_id="", result_id="", outputs={}),
+        reason=reason,
+    )
+
+
+def _address_or_none(key: InstallationKey, rule: Rule, target: Target, policy: Policy) -> Address | None:
+    if target.layout is not Layout.BUNDLE:
+        return None
+    try:
+        return target_address(key, rule, target, policy)
+    except NameRefused:
+        return None
+
+
+def chunks(items: Sequence[_Item], size: int = BATCH) -> Iterator[tuple[_Item, ...]]:
+    """The items, `size` at a time."""
+    iterator = iter(items)
+    while chunk := tuple(islice(iterator, size)):
+        yield chunk
