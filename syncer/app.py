@@ -1,20 +1,16 @@
 """The composition root: the only module that builds sources, resolvers and sinks.
 
-Also the shape of one pass: one look at the source, then every sink on its own, so that a dead
-one delays and holds no other.
+What is done with them is the engine's business.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import assert_never
 
-from backends.contract import Finding, FindingLevel, Owner, Sink
+from backends.contract import Finding, FindingLevel, Sink
 from backends.errors import SinkError
 from syncer.config.model import (
     Config,
@@ -29,11 +25,9 @@ from syncer.config.model import (
 )
 from syncer.core.errors import SourceError
 from syncer.core.ports import Observer, ValueResolver
-from syncer.engine.applier import Applier
-from syncer.engine.collector import Collector, SecondLook
-from syncer.engine.reconciler import Mode, Place, Reconciler
-from syncer.engine.report import Report, SinkReport
-from syncer.engine.world import World, look
+from syncer.engine.passes import SinkSlot, one_pass
+from syncer.engine.reconciler import Mode
+from syncer.engine.report import Report
 from syncer.sources.porter.porter_config import (
     FilesystemPlugin,
     HostPlugin,
@@ -66,49 +60,13 @@ def open_source(config: Config) -> PorterSource:
 
 
 async def run_pass(config: Config, mode: Mode, observer: Observer) -> Report:
-    """One look at everything, then all sinks at once. Raises `SourceError`."""
+    """One pass over everything that is configured. Raises `SourceError`."""
+    sinks = [
+        SinkSlot(name=sink.name, make=partial(make_sink, sink), same=sink.kind.naming(sink.options).same)
+        for sink in config.sinks
+    ]
     async with open_source(config) as source:
-        second = SecondLook(config.policy.guard.grace, time.monotonic)
-        world = await look(
-            source, config.policy, lambda done, total: observer.progress("installations", done, total)
-        )
-        one = _Pass(source=source, world=world, mode=mode, observer=observer, second=second)
-        reports = await asyncio.gather(*(one.over(sink) for sink in config.sinks))
-        return Report(instance=config.policy.instance, source=source.fingerprint, sinks=tuple(reports))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pass:
-    """What all sinks of one pass share."""
-
-    source: PorterSource
-    world: World
-    mode: Mode
-    observer: Observer
-    second: SecondLook
-
-    async def over(self, config: SinkConfig) -> SinkReport:
-        """The whole pass at one sink; its failure is part of the report."""
-        async with AsyncExitStack() as stack:
-            try:
-                sink = await stack.enter_async_context(make_sink(config))
-            except SinkError as error:
-                self.observer.failed(config.name, error.reason)
-                return SinkReport(sink=config.name, entries=(), failure=error.reason)
-            report = await self._reconcile(config, sink)
-        if report.failure is not None:
-            self.observer.failed(config.name, report.failure)
-        return report
-
-    async def _reconcile(self, config: SinkConfig, sink: Sink) -> SinkReport:
-        owner = Owner(instance=self.world.policy.instance, source=self.source.fingerprint)
-        same = config.kind.naming(config.options).same
-        place = Place(name=config.name, sink=sink, owner=owner, same=same, applier=Applier(sink, owner))
-        reconciler = Reconciler(place, self.source, self.world, self.mode, self.observer)
-        failure, held = await reconciler.converge(), ""
-        if failure is None and self.mode.only is None:
-            failure, held = await Collector(reconciler, self.second).collect()
-        return reconciler.report(failure, held)
+        return await one_pass(source, config.policy, sinks, mode, observer)
 
 
 def make_sink(config: SinkConfig) -> Sink:

@@ -28,6 +28,8 @@ class Standing:
     """None where there is no rule or no installation to select from."""
     at: Address | None
     """Where that rule and target would put a secret now."""
+    held: str | None = None
+    """Why that target is held as a whole, if it is: what it has already stays."""
 
 
 def dispose(observed: ObservedSecret, mark: Mark, standing: Standing, sink: str, owner: Owner) -> Change:
@@ -39,8 +41,6 @@ def dispose(observed: ObservedSecret, mark: Mark, standing: Standing, sink: str,
             doubt = None if mark.source == owner.source else f"written from another source ({mark.source})"
             return Delete(subject=subject, observed=observed, cause=verdict, doubt=doubt)
         case _Orphaned(why):
-            if standing.rule is not None and standing.rule.prune and standing.id is not None:
-                return Delete(subject=subject, observed=observed, cause=DeleteCause.PRUNED)
             return Keep(subject=subject, reason=why, state=State.ORPHANED)
         case _Frozen(why):
             return Keep(subject=subject, reason=why)
@@ -100,13 +100,21 @@ def _of_living(mark: Mark, standing: Standing, rule: Rule) -> _Verdict:
         case Unborn():
             anew = "" if standing.id == mark.installation_id else " since it was made anew"
             return _Undecided(f"the installation has no successful run{anew}")
-        case Selected(outputs, filtered):
-            if not outputs.outputs and not filtered:
-                return DeleteCause.DROPPED
-            moved = standing.at is not None and standing.at.path != mark.address
-            where = f", now at {standing.at}" if moved else ""
-            return _Orphaned(f"rule {mark.rule!r} no longer puts it here{where}")
+        case Selected() as selected:
+            return _of_producing(mark, standing, rule, selected)
         case None:
             return _Undecided("nothing is known of the installation")
         case _:
             assert_never(standing.selection)
+
+
+def _of_producing(mark: Mark, standing: Standing, rule: Rule, selected: Selected) -> _Verdict:
+    if not selected.outputs.outputs and not selected.lacking:
+        return DeleteCause.DROPPED
+    if standing.held is not None:
+        return _Undecided(standing.held)
+    if rule.prune:
+        return DeleteCause.PRUNED
+    moved = standing.at is not None and standing.at.path != mark.address
+    where = f", now at {standing.at}" if moved else ""
+    return _Orphaned(f"rule {mark.rule!r} no longer puts it here{where}")

@@ -48,7 +48,7 @@ def judge(
     if name in approved:
         return Verdict(allowed=tuple(deletions), held=(), hash="", reason="")
     return Verdict(
-        allowed=tuple(one for one in deletions if one not in held),
+        allowed=() if reason else tuple(one for one in deletions if not one.doubt),
         held=held,
         hash=name,
         reason=reason or held[0].doubt or "",

@@ -65,30 +65,28 @@ class Unmappable:
 
 
 Mapped = Wanted | Unmappable
+_Entry = tuple[Address, str, KeySource]
+"""Where it goes, under which name, and what it holds."""
 
 
 def map_target(outputs: OutputSet, rule: Rule, target: Target, policy: Policy) -> tuple[Mapped, ...]:
     """The secrets one target asks for. None at all where there is nothing to put into them."""
     if not outputs.outputs:
         return ()
-
-    def unmappable(reason: str, address: Address | None = None) -> tuple[Unmappable]:
-        return (Unmappable(address=address, rule=rule, target=target, outputs=outputs, reason=reason),)
-
+    address = None
     try:
-        address = None
         if target.layout is Layout.BUNDLE:
             address = target_address(outputs.key, rule, target, policy)
-        entries = _entries(outputs, target)
+        entries = tuple(
+            (address or target_address(outputs.key, rule, target, policy, name), name, source)
+            for name, source in _entries(outputs, target)
+        )
+        problem = _missing(entries, outputs) or _meeting(entries, target)
     except NameRefused as refused:
-        return unmappable(str(refused))
-    problem = _missing(entries, outputs) or _meeting(entries, target)
+        problem = str(refused)
     if problem:
-        return unmappable(problem, address)
-    try:
-        return tuple(_wanted(outputs, rule, target, policy, entries))
-    except NameRefused as refused:
-        return unmappable(str(refused), address)
+        return (Unmappable(address=address, rule=rule, target=target, outputs=outputs, reason=problem),)
+    return tuple(_wanted(outputs, rule, target, entries))
 
 
 def target_address(
@@ -144,38 +142,35 @@ def _style(name: str, style: KeyStyle) -> str:
     return f"_{snake}" if snake[:1].isdigit() else snake
 
 
-def _missing(entries: tuple[tuple[str, KeySource], ...], outputs: OutputSet) -> str | None:
-    needed = {name for _, source in entries for name in output_names(source)}
+def _missing(entries: tuple[_Entry, ...], outputs: OutputSet) -> str | None:
+    needed = {name for _, _, source in entries for name in output_names(source)}
     missing = sorted(needed - outputs.outputs.keys())
     if not missing:
         return None
     return "; ".join(f"output {name!r} is not among the selected outputs" for name in missing)
 
 
-def _meeting(entries: tuple[tuple[str, KeySource], ...], target: Target) -> str | None:
+def _meeting(entries: tuple[_Entry, ...], target: Target) -> str | None:
     """Two outputs on one key; for one secret per output, on one address."""
     named: dict[str, list[str]] = {}
-    for key, source in entries:
-        named.setdefault(key, []).extend(repr(name) for name in output_names(source))
+    for address, key, source in entries:
+        bundled = target.layout is Layout.BUNDLE
+        place = f"key {key!r}" if bundled else f"address {target.naming.same(address.path)!r}"
+        named.setdefault(place, []).append(" and ".join(map(repr, output_names(source))))
     met = [
-        f"outputs {' and '.join(names)} meet at key {key!r}"
-        for key, names in sorted(named.items())
-        if len(names) > 1 and target.keys is None
+        f"outputs {' and '.join(names)} meet at {place}"
+        for place, names in sorted(named.items())
+        if len(names) > 1
     ]
     return "; ".join(met) or None
 
 
-def _wanted(
-    outputs: OutputSet, rule: Rule, target: Target, policy: Policy, entries: tuple[tuple[str, KeySource], ...]
-) -> Iterator[Wanted]:
-    if target.layout is Layout.BUNDLE:
-        secrets = [(target_address(outputs.key, rule, target, policy), dict(entries))]
-    else:
-        secrets = [
-            (target_address(outputs.key, rule, target, policy, name), {PER_OUTPUT_KEY: source})
-            for name, source in entries
-        ]
-    for address, keys in secrets:
+def _wanted(outputs: OutputSet, rule: Rule, target: Target, entries: tuple[_Entry, ...]) -> Iterator[Wanted]:
+    secrets: dict[Address, dict[str, KeySource]] = {}
+    for address, key, source in entries:
+        keys = secrets.setdefault(address, {})
+        keys[key if target.layout is Layout.BUNDLE else PER_OUTPUT_KEY] = source
+    for address, keys in secrets.items():
         revision = _revision(outputs, target, keys)
         yield Wanted(address=address, rule=rule, target=target, outputs=outputs, keys=keys, revision=revision)
 

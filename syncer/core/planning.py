@@ -123,8 +123,7 @@ def _own_mark_forbids(wanted: Wanted, mark: Mark, subject: Subject, *, adopted: 
     if (mark.namespace, mark.installation) != (wanted.outputs.key.namespace, wanted.outputs.key.name):
         other = InstallationKey(mark.namespace, mark.installation)
         return Hold(subject=subject, reason=f"the address is taken by installation {other}")
-    went_back = mark.installation_id == wanted.outputs.id and mark.result_id > wanted.outputs.result_id
-    if went_back and not adopted:
+    if mark.result_id > wanted.outputs.result_id and not adopted:
         reason = f"the source went back: result {mark.result_id} is published and no longer the newest"
         return Hold(subject=subject, reason=reason)
     return None
@@ -233,7 +232,7 @@ def _write(
         )
     if not keys and compare(wanted, replace(observed, data=None), owner) is Comparison.SAME:
         return Keep(subject=subject, reason="in sync")
-    state, reason = _why_update(wanted, mine)
+    state, reason = _why_update(wanted, mine, owner)
     return Update(
         subject=subject,
         desired=desired,
@@ -244,11 +243,13 @@ def _write(
     )
 
 
-def _why_update(wanted: Wanted, mine: Mark) -> tuple[State, str]:
+def _why_update(wanted: Wanted, mine: Mark, owner: Owner) -> tuple[State, str]:
     if mine.installation_id != wanted.outputs.id:
         return State.PENDING, "the installation was made anew"
     if mine.revision != wanted.revision:
         return State.PENDING, "newer outputs or another layout"
+    if _mark(wanted, owner, mine.content_id, like=mine) != mine:
+        return State.PENDING, "marked by another rule or from another source"
     return State.DRIFTED, "changed behind our back"
 
 

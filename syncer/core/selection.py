@@ -34,8 +34,8 @@ class Selected:
     """The outputs a rule publishes; may be empty."""
 
     outputs: OutputSet
-    filtered: bool
-    """Whether the rule's own filter left something out: then an empty set is the rule's doing."""
+    lacking: bool
+    """Whether something the bundle declares is not among them: then an empty set proves nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def select(loaded: Loaded, rule: Rule) -> Selection:
     outputs = OutputSet(
         key=loaded.key, id=loaded.id, run_id=results[0].run_id, result_id=results[0].id, outputs=kept
     )
-    return Selected(outputs, filtered=len(kept) < len(taken))
+    return Selected(outputs, lacking=len(kept) < len(loaded.declared))
 
 
 def _since_uninstall(results: tuple[Result, ...]) -> tuple[Result, ...]:

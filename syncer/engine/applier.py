@@ -36,7 +36,7 @@ _LOOKS = 4
 _ATTEMPTS = 4
 _LONGEST = 30.0
 """Seconds a single write may be retried for."""
-_BACKOFF = wait_exponential_jitter(initial=0.2, max=5.0)
+_BACKOFF = wait_exponential_jitter(multiplier=0.2, max=5.0)
 
 Decide = Callable[[ObservedSecret | None], Change]
 _Answer = TypeVar("_Answer")

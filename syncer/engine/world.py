@@ -48,7 +48,10 @@ class World:
 
     @property
     def doubt(self) -> str | None:
-        """Why no absence can be believed, if so: an unreadable document may be anyone's."""
+        """Why no absence can be believed, if so."""
+        if not self.ids:
+            return "the source knows no installation at all"
+        # NB: a document that does not say which installation it is may be anyone's
         return "an installation document cannot be read" if "" in self.ids.values() else None
 
     def standing(self, mark: Mark, sink: str) -> Standing:

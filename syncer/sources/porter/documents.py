@@ -109,13 +109,14 @@ def parse_key(document: Document, name_field: str) -> InstallationKey | None:
 def parse_identity(document: Document) -> Identity:
     """One line of the list of installations.
 
-    A document that does not say which installation it is is listed under a name of its own,
-    so that it is seen, and nobody concludes from it that some installation is gone.
+    A document that does not say which installation it is is listed under a name of its own
+    and with the id "", so that nobody concludes from it that some installation is gone.
     """
     found = document.get("id")
     key = parse_key(document, "name")
     if key is None:
-        key = InstallationKey("", f"{_UNREADABLE}{describe('installations', document)})")
+        made_up = f"{_UNREADABLE}{describe('installations', document)})"
+        return Identity(key=InstallationKey("", made_up), id="")
     return Identity(key=key, id=found if is_name(found) else "")
 
 

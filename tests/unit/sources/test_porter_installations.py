@@ -146,7 +146,7 @@ async def test_an_installation_without_a_name_is_listed_held_and_never_part_of_a
     porter = source(world)
     listed = {ref.id: ref.key for ref in await porter.list()}
     assert listed[installation(world)["id"]] == DB
-    key = listed[broken["id"]]
+    key = listed[""]
     found = await porter.load([key, DB])
     assert isinstance(found[key], Quarantined)
     assert isinstance(found[DB], Installation)
