@@ -57,23 +57,23 @@ class World:
     def standing(self, mark: Mark, sink: str) -> Standing:
         """What this look says of the installation a mark names."""
         key = InstallationKey(mark.namespace, mark.installation)
-        rule = self._rule(mark, sink, self.loaded.get(key))
-        if key not in self.ids:
-            return Standing(id=None, rule=rule, selection=None, at=None)
         loaded = self.loaded.get(key)
-        if loaded is None or rule is None:
-            return Standing(id=self.ids[key], rule=rule, selection=None, at=None)
-        at = _address_or_none(key, rule, rule.targets[int(mark.target)], self.policy)
+        rule, target = self._asked_by(mark, sink, loaded)
+        if key not in self.ids or loaded is None or rule is None or target is None:
+            return Standing(id=self.ids.get(key), rule=rule, selection=None, at=None)
+        at = _address_or_none(key, rule, target, self.policy)
         return Standing(id=self.ids[key], rule=rule, selection=select(loaded, rule), at=at)
 
-    def _rule(self, mark: Mark, sink: str, loaded: Loaded | None) -> Rule | None:
+    def _asked_by(
+        self, mark: Mark, sink: str, loaded: Loaded | None
+    ) -> tuple[Rule, Target] | tuple[None, None]:
+        """The rule and target a mark names, if they still are for this sink and installation."""
         for rule in self.policy.rules:
-            if rule.name != mark.rule:
-                continue
-            has_target = any((target.id, target.sink) == (mark.target, sink) for target in rule.targets)
-            if has_target and (loaded is None or concerns(rule, loaded)):
-                return rule
-        return None
+            if rule.name == mark.rule and (loaded is None or concerns(rule, loaded)):
+                for target in rule.targets:
+                    if (target.id, target.sink) == (mark.target, sink):
+                        return rule, target
+        return None, None
 
 
 async def look(

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import pytest
 
-from backends.contract import Absent, DesiredSecret, Expectation, ObservedSecret, Owner, Version
+from backends.contract import Absent, DesiredSecret, Expectation, Layout, ObservedSecret, Owner, Version
 from backends.errors import (
     AuthenticationFailed,
     Forbidden,
+    NameRefused,
     OutcomeUnknown,
     PreconditionFailed,
     Refused,
@@ -23,12 +25,14 @@ from backends.errors import (
 )
 from backends.memory import CAPABILITIES, MemoryNaming, MemorySink, MemoryStore
 from backends.secret_value import SecretValue
+from syncer.core.changes import State
 from syncer.core.errors import SourceUnavailable
-from syncer.core.model import GuardLimits, InstallationKey, Layout, OnUninstall, Policy, Rule, Target
+from syncer.core.model import GuardLimits, InstallationKey, Match, OnUninstall, Policy, Rule, Target
 from syncer.engine import applier
 from syncer.engine.passes import SinkSlot, one_pass
 from syncer.engine.reconciler import Mode
 from syncer.engine.report import Entry, Report, applied
+from syncer.engine.world import BATCH
 from tests.unit.sources.porter_world import World, source
 
 APPLY = Mode(apply=True)
@@ -388,3 +392,81 @@ async def test_absent_is_what_a_create_expects() -> None:
 
     await run(shop(), {"a": Notes()})
     assert seen == [Absent()]
+
+
+async def test_a_sink_that_cannot_be_opened_is_reported_and_delays_no_other() -> None:
+    class Shut(MemorySink):
+        async def __aenter__(self) -> Self:
+            raise AuthenticationFailed("no login")
+
+    alive = MemorySink()
+    report = await run(shop(), {"shut": Shut(), "alive": alive})
+    assert [one.failure for one in report.sinks] == ["no login", None]
+    assert alive.writes == 1
+
+
+async def test_more_than_one_page_of_secrets_is_looked_at_whole() -> None:
+    world, sink = shop(BATCH + 1), MemorySink()
+    await run(world, {"a": sink})
+    report = await run(world, {"a": sink})
+    assert [entry.action for entry in report.entries] == ["keep"] * (BATCH + 1)
+    assert sink.writes == BATCH + 1
+
+
+async def test_an_installation_that_cannot_be_read_is_held_by_every_rule_it_could_have_the_labels_for() -> (
+    None
+):
+    world, sink = shop(1), MemorySink()
+    labelled = policy("a", match=Match(labels={"team": "db"}))
+    await run(world, {"a": sink}, rules=labelled)
+    world.documents["installations"][0]["labels"] = "broken"
+    entry = only(await run(world, {"a": sink}, rules=labelled))
+    assert entry.action == "hold"
+    assert set(sink.store.cells) == {"shop/db-0"}
+
+
+async def test_what_has_no_address_is_held_and_named() -> None:
+    class Strict(MemoryNaming):
+        def address(self, parts: tuple[str, ...]) -> str:
+            raise NameRefused("no such place")
+
+    to = replace(target("a"), naming=Strict())
+    rules = Policy(instance="test", rules=(Rule(name="r", targets=(to,)),))
+    entry = only(await run(shop(), {"a": MemorySink()}, rules=rules))
+    assert (entry.action, entry.reason, entry.subject.path) == ("hold", "no such place", None)
+
+
+async def test_a_source_that_fails_at_the_second_look_deletes_nothing() -> None:
+    world, sink = shop(3), MemorySink()
+    await run(world, {"a": sink})
+    del world.documents["installations"][1]
+    lists = 0
+
+    def cut(query: object) -> None:
+        nonlocal lists
+        lists += query.collection == "installations"  # type: ignore[attr-defined]
+        if lists > 3:
+            raise SourceUnavailable("cut")
+
+    world.before_query = cut
+    report = await run(world, {"a": sink})
+    assert report.sinks[0].failure == "source: cut"
+    assert len(sink.store.cells) == 3
+
+
+async def test_a_plan_lists_deletions_and_makes_none() -> None:
+    world, sink = shop(3), MemorySink()
+    await run(world, {"a": sink})
+    del world.documents["installations"][1]
+    report = await run(world, {"a": sink}, PLAN)
+    assert ("delete", "a:shop/db-1", None) in outcome(report)
+    assert len(sink.store.cells) == 3
+
+
+async def test_a_young_result_without_its_outputs_settles_and_an_old_one_is_incomplete() -> None:
+    world, sink = shop(1), MemorySink()
+    world.documents["outputs"].pop()
+    assert only(await run(world, {"a": sink})).state is State.INCOMPLETE
+    patient = replace(policy("a"), settle_time=1e12)
+    assert only(await run(world, {"a": sink}, rules=patient)).state is State.SETTLING
+    assert not sink.store.cells
