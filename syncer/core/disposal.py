@@ -32,9 +32,13 @@ class Standing:
     """Why that target is held as a whole, if it is: what it has already stays."""
 
 
-def dispose(observed: ObservedSecret, mark: Mark, standing: Standing, sink: str, owner: Owner) -> Change:
-    """Delete, Keep (orphaned or frozen) or Hold."""
+def dispose(
+    observed: ObservedSecret, mark: Mark, standing: Standing, sink: str, owner: Owner, *, prune: bool = False
+) -> Change:
+    """Delete, Keep (orphaned or frozen) or Hold. `prune`: somebody asked for orphans to go."""
     verdict = _verdict(mark, standing)
+    if prune and isinstance(verdict, _Orphaned):
+        verdict = DeleteCause.PRUNED
     subject = subject_of_mark(sink, mark)
     match verdict:
         case DeleteCause():

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import assert_never
 
 from backends.contract import PER_OUTPUT_KEY, Layout
 from backends.errors import NameRefused
@@ -74,6 +75,7 @@ def map_target(outputs: OutputSet, rule: Rule, target: Target, policy: Policy) -
     if not outputs.outputs:
         return ()
     address = None
+    entries: tuple[_Entry, ...] = ()
     try:
         if target.layout is Layout.BUNDLE:
             address = target_address(outputs.key, rule, target, policy)
@@ -111,6 +113,8 @@ def output_names(source: KeySource) -> tuple[str, ...]:
             return (output,)
         case FromTemplate(pieces):
             return tuple(piece.output for piece in pieces if isinstance(piece, Placeholder))
+        case _:
+            assert_never(source)
 
 
 def _namespace(key: InstallationKey, target: Target, policy: Policy) -> str:
@@ -197,3 +201,5 @@ def _described(source: KeySource) -> list[object]:
                 piece if isinstance(piece, str) else {"output": piece.output, "filters": piece.filters}
                 for piece in pieces
             ]
+        case _:
+            assert_never(source)

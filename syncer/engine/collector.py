@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from backends.contract import ObservedSecret
-from syncer.core.changes import Change, Delete, DeleteCause, Hold, Keep, State
+from syncer.core.changes import Change, Delete, DeleteCause, Hold
 from syncer.core.disposal import dispose, still_due
 from syncer.core.errors import SourceError
 from syncer.core.guard import judge
@@ -62,11 +62,10 @@ class Collector:
         if observed.mark is None:
             return None
         place = self._pass.place
+        standing = world.standing(observed.mark, place.name)
         change = dispose(
-            observed, observed.mark, world.standing(observed.mark, place.name), place.name, place.owner
+            observed, observed.mark, standing, place.name, place.owner, prune=self._pass.mode.prune
         )
-        if isinstance(change, Keep) and change.state is State.ORPHANED and self._pass.mode.prune:
-            return Delete(subject=change.subject, observed=observed, cause=DeleteCause.PRUNED)
         if isinstance(change, Delete) and change.cause is DeleteCause.GONE and world.doubt:
             return replace(change, doubt=world.doubt)
         return change

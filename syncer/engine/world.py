@@ -27,7 +27,7 @@ from syncer.core.model import (
     Target,
 )
 from syncer.core.ports import Source
-from syncer.core.selection import Selected, Withheld, matches, select
+from syncer.core.selection import Selected, Selection, Withheld, matches, select
 
 BATCH = 500
 """How many installations, or secrets, are worked on at a time."""
@@ -61,8 +61,14 @@ class World:
         rule, target = self._asked_by(mark, sink, loaded)
         if key not in self.ids or loaded is None or rule is None or target is None:
             return Standing(id=self.ids.get(key), rule=rule, selection=None, at=None)
-        at = _address_or_none(key, rule, target, self.policy)
-        return Standing(id=self.ids[key], rule=rule, selection=select(loaded, rule), at=at)
+        selection = select(loaded, rule)
+        return Standing(
+            id=self.ids[key],
+            rule=rule,
+            selection=selection,
+            at=_address_or_none(key, rule, target, self.policy),
+            held=_held(selection, rule, target, self.policy),
+        )
 
     def _asked_by(
         self, mark: Mark, sink: str, loaded: Loaded | None
@@ -139,6 +145,14 @@ def _withheld(loaded: Loaded, rule: Rule, target: Target, policy: Policy, reason
         outputs=OutputSet(key=loaded.key, id=identity, run_id="", result_id="", outputs={}),
         reason=reason,
     )
+
+
+def _held(selection: Selection, rule: Rule, target: Target, policy: Policy) -> str | None:
+    """Why the target cannot be served, where it cannot: what it has stays then, wherever it is."""
+    if not isinstance(selection, Selected):
+        return None
+    mapped = map_target(selection.outputs, rule, target, policy)
+    return next((one.reason for one in mapped if isinstance(one, Unmappable)), None)
 
 
 def _address_or_none(key: InstallationKey, rule: Rule, target: Target, policy: Policy) -> Address | None:
