@@ -22,6 +22,11 @@ from syncer.config.surroundings import Surroundings
 from syncer.config.validation import validate
 
 
+def config_path_from_environment() -> Path:
+    """The configuration file that is meant where none is named."""
+    return Path(os.environ.get("SYNCER_CONFIG") or "syncer.yaml")  # noqa: TID251  # the one place that reads it
+
+
 def load_config_from_environment(path: Path) -> Config:
     """`load_config` with the environment of this process."""
     return load_config(path, os.environ)  # noqa: TID251  # the one place that reads it

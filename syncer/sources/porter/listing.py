@@ -138,12 +138,18 @@ async def list_outputs(store: Store, resolver: ValueResolver, key: InstallationK
 
 async def list_run_outputs(store: Store, resolver: ValueResolver, run_id: str) -> Sequence[OutputRow]:
     """What one run left behind, described by its own bundle. Raises as `list_outputs`."""
+    key = await run_owner(store, run_id)
+    query = Query(collection=ask.OUTPUTS, fields=_OUTPUT_FIELDS, keys=(key,), any_of={"runId": (run_id,)})
+    return await _outputs(store, resolver, await store.find(query), key=key, run_id=run_id)
+
+
+async def run_owner(store: Store, run_id: str) -> InstallationKey:
+    """The installation a run belongs to. Raises `SourceRefused` if there is no such run."""
     query = Query(collection=ask.RUNS, fields=ask.RUN_FIELDS, any_of={"_id": (run_id,)})
     keys = [parse_key(run, "installation") for run in await store.find(query)]
     if not keys or keys[0] is None:
         raise SourceRefused(f"there is no run {run_id}")
-    query = Query(collection=ask.OUTPUTS, fields=_OUTPUT_FIELDS, keys=(keys[0],), any_of={"runId": (run_id,)})
-    return await _outputs(store, resolver, await store.find(query), key=keys[0], run_id=run_id)
+    return keys[0]
 
 
 async def _outputs(
