@@ -115,4 +115,4 @@ def _wanted(chosen: OutputFilter, name: str, sensitive: bool) -> bool:  # noqa: 
 
 
 def _any_glob(patterns: tuple[str, ...], text: str) -> bool:
-    return any(fnmatchcase(text, pattern) for pattern in patterns)
+    return "*" in patterns or any(fnmatchcase(text, pattern) for pattern in patterns)

@@ -17,6 +17,7 @@ from syncer.core.model import Policy
 from syncer.core.ports import Observer, Source
 from syncer.engine.applier import Applier
 from syncer.engine.collector import Collector, SecondLook
+from syncer.engine.garbage import seldom_collected
 from syncer.engine.reconciler import Mode, Place, Reconciler
 from syncer.engine.report import Report, SinkReport
 from syncer.engine.world import World, look
@@ -37,9 +38,12 @@ async def one_pass(
 ) -> Report:
     """Look once, then bring all sinks at once to what was seen. Raises `SourceError`."""
     second = SecondLook(policy.guard.grace, time.monotonic)
-    world = await look(source, policy, lambda done, total: observer.progress("installations", done, total))
-    shared = _Pass(source=source, world=world, mode=mode, observer=observer, second=second)
-    reports = await asyncio.gather(*(shared.over(slot) for slot in sinks))
+    with seldom_collected():
+        world = await look(
+            source, policy, lambda done, total: observer.progress("installations", done, total)
+        )
+        shared = _Pass(source=source, world=world, mode=mode, observer=observer, second=second)
+        reports = await asyncio.gather(*(shared.over(slot) for slot in sinks))
     return Report(instance=policy.instance, source=source.fingerprint, sinks=tuple(reports))
 
 

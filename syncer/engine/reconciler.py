@@ -41,6 +41,7 @@ class Mode:
     adopt: bool = False
     """Take over foreign secrets at `only`."""
     deletions_only: bool = False
+    """Leave alone, and unmentioned, everything that is wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +80,9 @@ class Reconciler:
             async for page in _pages(self.place.sink.inventory(self.place.owner)):
                 self._note(page)
                 await self._settle_all([(claims.pop(self.place.same(one.address), ()), one) for one in page])
-            for rest in chunks(list(claims.values())):
-                await self._settle_all(await self._with_observed(rest))
+            if not self.mode.deletions_only:
+                for rest in chunks(list(claims.values())):
+                    await self._settle_all(await self._with_observed(rest))
         except SinkError as error:
             return error.reason
         except SourceError as error:
@@ -101,12 +103,16 @@ class Reconciler:
         claims: dict[str, tuple[Mapped, ...]] = {}
         for mapped in self.world.claims.get(self.place.name, ()):
             if mapped.address is None:
-                if self.mode.only is None and isinstance(mapped, Unmappable):
+                if self._whole and isinstance(mapped, Unmappable):
                     self.tell(entry_of(Hold(subject=subject_of(mapped), reason=mapped.reason)))
             elif self.mode.only is None or str(mapped.address) in self.mode.only:
                 same = self.place.same(mapped.address.path)
                 claims[same] = (*claims.get(same, ()), mapped)
         return claims
+
+    @property
+    def _whole(self) -> bool:
+        return self.mode.only is None and not self.mode.deletions_only
 
     def _note(self, page: Sequence[ObservedSecret]) -> None:
         self.marked |= {one.mark.installation_id for one in page if one.mark}
@@ -125,7 +131,7 @@ class Reconciler:
             wanted = self._clear(claims, observed)
             if wanted is not None:
                 pending.append((wanted, observed))
-        if not pending or self.mode.deletions_only:
+        if not pending:
             return
         states = await self.source.values({output.ref for wanted, _ in pending for output in wanted.used})
         async with asyncio.TaskGroup() as group:
@@ -137,6 +143,8 @@ class Reconciler:
         if not claims:
             if observed is not None and self.mode.only is None:
                 self.leftovers.append(replace(observed, data=None))
+            return None
+        if self.mode.deletions_only:
             return None
         claim: Mapped | None = claims[0]
         if len(claims) > 1:

@@ -6,7 +6,7 @@ Values only; how it looks on paper is `cli.rendering`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from syncer.core.changes import (
@@ -51,7 +51,8 @@ class SinkReport:
     """What happened at one sink. With `failure` the list of entries is not complete."""
 
     sink: str
-    entries: tuple[Entry, ...]
+    entries: tuple[Entry, ...] = field(repr=False)
+    """NB: not in the `repr`: `asyncio.run` makes one of what it returns, however long it is."""
     failure: str | None = None
     held_hash: str = ""
     """Names the held set of deletions; "" where none is held."""
