@@ -1,7 +1,7 @@
 """`python -m bench`, from the root of the repository: measures, and prints a table on stdout.
 
 The servers are those of the tests (`tests/servers`), on the same machine: compare ratios and counts,
-not seconds. 10,000 installations take about five minutes and 8 GB.
+not seconds. 10,000 installations take about five minutes and 9 GB of memory.
 """
 
 from __future__ import annotations

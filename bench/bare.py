@@ -11,9 +11,10 @@ import json
 import ssl
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -28,9 +29,8 @@ Request = tuple[str, bytes]
 """Path and body."""
 
 
-async def create_all(kubeconfig: Path, requests: list[Request]) -> float:
-    """Seconds from the first request to the last answer."""
-    config = json.loads(kubeconfig.read_text())
+async def create_all(config: Mapping[str, Any], requests: list[Request]) -> float:
+    """Seconds from the first request to the last answer. `config` is a kubeconfig's content."""
     cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
     headers = {"Authorization": f"Bearer {user['token']}", "Content-Type": "application/json"}
     tls = ssl.create_default_context(cafile=cluster["certificate-authority"])
@@ -81,7 +81,7 @@ def _secret(number: int, prefix: str) -> Request:
 
 def main() -> None:
     kubeconfig, count, prefix = sys.argv[1:]
-    print(asyncio.run(create_all(Path(kubeconfig), secrets(int(count), prefix))))
+    print(asyncio.run(create_all(json.loads(Path(kubeconfig).read_text()), secrets(int(count), prefix))))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from tests.servers.mongodb import Counters, MongoServer
 
 DATABASE = "porter"
 
+_OFTEN = 1000
+"""Installations between two lines of progress."""
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _WRITES = re.compile(
     r'^apiserver_request_total\{(?=.*resource="secrets")(?=.*verb="(?:POST|PUT|PATCH|DELETE)").*\} (\S+)$',
@@ -118,17 +120,15 @@ def running(workload: Workload) -> Iterator[Rig]:
             cluster.admin.create_namespace(f"apps-{number}")
             cluster.admin.create_namespace(f"bare-{number}")
         for done in workload.load(mongo.client[DATABASE]):
-            say(f"{done} of {workload.installations} installations loaded", over=True)
-        say("")
+            if done % _OFTEN == 0:
+                say(f"{done} of {workload.installations} installations loaded")
         workload.write_secrets(scratch / "secrets")
         yield Rig(mongo=mongo, cluster=cluster, config=_config(scratch, mongo, cluster))
 
 
-def say(line: str, *, over: bool = False) -> None:
-    """Progress; `over`: the next one may take its line, where there is a person to see it."""
-    if over and not sys.stderr.isatty():
-        return
-    sys.stderr.write(f"\r{line}" if over else f"{line}\n")
+def say(line: str) -> None:
+    """Progress, for a person who waits."""
+    sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
 

@@ -35,8 +35,10 @@ _INDEXES = {
     "installations": [[("namespace", ASCENDING), ("name", ASCENDING)]],
     "runs": [[("namespace", ASCENDING), ("installation", ASCENDING)]],
     "results": [[("namespace", ASCENDING), ("installation", ASCENDING)], [("runId", ASCENDING)]],
-    "outputs": [[("resultId", ASCENDING), ("name", ASCENDING)]]
-    + [[("namespace", ASCENDING), ("installation", ASCENDING), ("resultId", DESCENDING)]],
+    "outputs": [
+        [("resultId", ASCENDING), ("name", ASCENDING)],
+        [("namespace", ASCENDING), ("installation", ASCENDING), ("resultId", DESCENDING)],
+    ],
 }
 
 Document = dict[str, Any]

@@ -108,6 +108,8 @@ class KubernetesClient:
                 call, await self._send(call, query=query, accept=_METADATA if metadata_only else _WHOLE)
             )
             items = page.get("items")
+            if items is None and page.get("kind") == "PartialObjectMetadataList":
+                items = []  # how the API server (seen at 1.37) writes an empty list of metadata
             if not isinstance(items, list):
                 raise no_answer(call, sent=True, why="the answer is not a list")
             yield items

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Final
 
 from backends.errors import NameRefused
@@ -62,7 +63,9 @@ class KubernetesNaming:
             )
 
 
+@lru_cache(maxsize=4096)
 def legal_namespace(name: str) -> bool:
+    """NB: thousands of Secrets share a few namespaces, and a few names of keys (`_legal`)."""
     return _NAMESPACE.fits(name)
 
 
@@ -74,6 +77,7 @@ def split_address(address: str) -> tuple[str, str]:
     return namespace, name
 
 
+@lru_cache(maxsize=4096)
 def _legal(name: str, wanted: Alphabet, fallback: Alphabet) -> str:
     candidate = legal_name(name, wanted)
     return candidate if wanted.fits(candidate) else legal_name(name, fallback)

@@ -33,6 +33,7 @@ from syncer.core.model import (
 from syncer.core.templates import render_address
 
 _REVISION_LENGTH = 32
+_TEXT = json.JSONEncoder(sort_keys=True, ensure_ascii=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +189,7 @@ def _revision(outputs: OutputSet, target: Target, keys: Mapping[str, KeySource])
         "layout": target.layout.value,
         "attributes": dict(target.attributes),
     }
-    text = json.dumps(content, sort_keys=True, ensure_ascii=True)
+    text = _TEXT.encode(content)
     return hashlib.sha256(text.encode()).hexdigest()[:_REVISION_LENGTH]
 
 

@@ -237,6 +237,11 @@ def everything_said(caplog) -> Iterator[None]:
                 logging.getLogger(name).setLevel(level)
 
 
+@pytest.fixture
+def short_of_patience(monkeypatch) -> None:
+    monkeypatch.setattr("syncer.sources.porter.mongodb.SELECTION_TIMEOUT", 0.5)
+
+
 async def passes(site: Site, aviary: Aviary, where: str):
     """Doctor, plan and once, whatever comes of them; the last report."""
     config, report = site.config(), None
@@ -322,11 +327,8 @@ async def test_no_value_is_anywhere_but_in_the_sinks(site, database, aviary, cap
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # pymongo, cut off
-async def test_no_credential_is_anywhere(site, database, aviary, caplog, capfd, monkeypatch):
-    monkeypatch.setattr("syncer.sources.porter.mongodb.SELECTION_TIMEOUT", 0.5)
-    world = World()
-    fill(world, aviary)
-    database.publish(world.documents)
+@pytest.mark.usefixtures("short_of_patience")
+async def test_no_credential_is_anywhere(site, database, aviary, caplog, capfd):
     working = site.source
     password = quote(aviary.plant("the password of the database"), safe="")
     url = aviary.folder / "url"

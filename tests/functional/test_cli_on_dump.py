@@ -161,6 +161,7 @@ def test_status_tells_every_state(place):
     place.configure("[shop]")
     pending = place.run("status", "-o", "yaml")
     assert pending.code == 0
+    assert not place.out.exists()
     assert {one["targets"][0]["state"] for one in yaml.safe_load(pending.out)} == {"Pending"}
     place.run("once")
     [odd, orders] = place.run("status", "-o", "json").data
@@ -277,7 +278,7 @@ def test_a_foreign_secret_is_reported_and_taken_over_on_purpose(place):
     "address", ["shop/orders-db", "local:", "elsewhere:shop/orders-db", "local:shop/nothing"]
 )
 def test_adopt_says_what_is_wrong_with_an_address(place, address):
-    answer = place.run("adopt", address)
+    answer = place.run("adopt", "local:shop/orders-db", address)
     assert (answer.code, answer.out) == (2, "")
     assert address in answer.err
     assert not place.out.exists() or place.secrets_there() == []
