@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import harmonic_mean
 
 from bench.rig import Measured
+from bench.workload import OUTPUTS
 
 _MEGABYTE = 1024 * 1024
 
@@ -45,6 +46,8 @@ def _cold(installations: int, bare: Sequence[float], cold: Measured) -> Iterable
     yield Figure(what="cold sync: time", value=cold.syncer.wall, unit="s")
     yield Figure(what="cold sync: CPU", value=_per_thousand(cold.syncer.cpu, installations), unit="s/1000")
     yield Figure(what="cold sync: writes", value=cold.writes, at_most=installations)
+    values = cold.values / installations
+    yield Figure(what="cold sync: values fetched for each", value=values, at_most=len(OUTPUTS))
     yield Figure(what="cold sync: database queries", value=cold.queries, at_most=installations / 4 + 40)
 
 

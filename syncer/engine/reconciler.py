@@ -133,7 +133,9 @@ class Reconciler:
                 pending.append((wanted, observed))
         if not pending:
             return
-        states = await self.source.values({output.ref for wanted, _ in pending for output in wanted.used})
+        # NB: in order, so that a batch of the source's is all outputs of a few results, not a few of all.
+        used = dict.fromkeys(output.ref for wanted, _ in pending for output in wanted.used)
+        states = await self.source.values(used)
         async with asyncio.TaskGroup() as group:
             for wanted, observed in pending:
                 group.create_task(self._bring(wanted, observed, states))
