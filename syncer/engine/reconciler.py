@@ -25,6 +25,9 @@ from syncer.engine.applier import Applier
 from syncer.engine.report import Entry, SinkReport, entry_of
 from syncer.engine.world import BATCH, World, chunks
 
+_WORKERS = 2
+"""Batches in work: the database and the sink take turns being waited for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mode:
@@ -81,8 +84,7 @@ class Reconciler:
                 self._note(page)
                 await self._settle_all([(claims.pop(self.place.same(one.address), ()), one) for one in page])
             if not self.mode.deletions_only:
-                for rest in chunks(list(claims.values())):
-                    await self._settle_all(await self._with_observed(rest))
+                await self._settle_unseen(list(claims.values()))
         except SinkError as error:
             return error.reason
         except SourceError as error:
@@ -116,6 +118,19 @@ class Reconciler:
 
     def _note(self, page: Sequence[ObservedSecret]) -> None:
         self.marked |= {one.mark.installation_id for one in page if one.mark}
+
+    async def _settle_unseen(self, claims: Sequence[tuple[Mapped, ...]]) -> None:
+        """What the inventory did not have; one batch is read while another is written."""
+        batches = chunks(claims)
+
+        async def work() -> None:
+            for batch in batches:
+                await self._settle_all(await self._with_observed(batch))
+
+        # NB: a failure of one does not cancel the other, whose writes may be on their way
+        for outcome in await asyncio.gather(*(work() for _ in range(_WORKERS)), return_exceptions=True):
+            if outcome is not None:
+                raise outcome
 
     async def _with_observed(
         self, rest: Sequence[tuple[Mapped, ...]]

@@ -66,7 +66,7 @@ def _tool(name: str, need: str) -> str:
     found = shutil.which(name)
     if found is None:
         raise MissingPrerequisiteError(
-            f"{need}, and {name} is not on PATH: apt-get install -y openjdk-17-jdk-headless maven"
+            f"{need}, and {name} is not on PATH: apt-get install -y default-jdk-headless maven"
         )
     return found
 

@@ -211,7 +211,7 @@ def test_a_server_that_ends_early_is_reported_with_its_log(tmp_path: Path) -> No
 
 def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     port = free_port()
-    server = f"[{sys.executable!r}, '-m', 'http.server', '--bind', '127.0.0.1', '{port}']"
+    server = f"[{sys.executable!r}, '-u', '-m', 'http.server', '--bind', '127.0.0.1', '{port}']"
     parent = f"""
 import os, pathlib, urllib.request
 from tests.servers.processes import Child
