@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from backends.errors import NameRefused
@@ -65,11 +66,12 @@ DATA_KEYS: Final = (
 with `..`: such names are the kubelet's, and the file sink's, own."""
 
 
+@lru_cache(maxsize=4096)
 def first_legal(name: str, alphabets: tuple[Alphabet, ...]) -> str:
     """The nearest name that is legal in the first alphabet that has one.
 
     A name cut to a reserved one is only freed by a stricter alphabet, hence several. Raises
-    `NameRefused` where none helps.
+    `NameRefused` where none helps. NB: thousands of secrets share a few names of keys.
     """
     for alphabet in alphabets:
         candidate = legal_name(name, alphabet)

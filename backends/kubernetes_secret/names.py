@@ -7,11 +7,11 @@ from functools import lru_cache
 from typing import Final
 
 from backends.errors import NameRefused
-from backends.naming import Alphabet, legal_name
+from backends.naming import DATA_KEYS, Alphabet, first_legal
 
 MAX_NAMESPACE: Final = 63
 MAX_NAME: Final = 253
-MAX_KEY: Final = 253
+MAX_KEY: Final = DATA_KEYS[0].max_length
 
 PROTECTED_NAMESPACES: Final = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 """Kubernetes' own: written to only where the sink's `namespaces` lists them."""
@@ -23,11 +23,6 @@ _BROKEN_DOTS: Final = r".*(?:\.\.|-\.|\.-).*"
 _NAMES: Final = (
     Alphabet(allowed="-.a-z0-9", edges=_LETTERS, max_length=MAX_NAME, reserved=_BROKEN_DOTS),
     Alphabet(allowed="-a-z0-9", edges=_LETTERS, max_length=MAX_NAME),
-)
-_KEY_CHARACTERS: Final = "-._a-zA-Z0-9"
-_KEYS: Final = (
-    Alphabet(allowed=_KEY_CHARACTERS, edges=_KEY_CHARACTERS, max_length=MAX_KEY, reserved=r"\.|\.\..*"),
-    Alphabet(allowed=_KEY_CHARACTERS, edges="-_a-zA-Z0-9", max_length=MAX_KEY),
 )
 
 
@@ -43,11 +38,11 @@ class KubernetesNaming:
         """`namespace/name`; the namespace as it is or not at all. Raises `NameRefused`."""
         namespace, name = parts
         self._check(namespace)
-        return f"{namespace}/{_legal(name, *_NAMES)}"
+        return f"{namespace}/{first_legal(name, _NAMES)}"
 
     def key(self, name: str) -> str:
         """The data key for an output. Raises `NameRefused`."""
-        return _legal(name, *_KEYS)
+        return first_legal(name, DATA_KEYS)
 
     def same(self, address: str) -> str:
         return address
@@ -65,7 +60,7 @@ class KubernetesNaming:
 
 @lru_cache(maxsize=4096)
 def legal_namespace(name: str) -> bool:
-    """NB: thousands of Secrets share a few namespaces, and a few names of keys (`_legal`)."""
+    """NB: thousands of Secrets share a few namespaces."""
     return _NAMESPACE.fits(name)
 
 
@@ -75,9 +70,3 @@ def split_address(address: str) -> tuple[str, str]:
     if not (legal_namespace(namespace) and _NAMES[0].fits(name)):
         raise NameRefused(f"{address!r} is not the namespace/name of a Secret")
     return namespace, name
-
-
-@lru_cache(maxsize=4096)
-def _legal(name: str, wanted: Alphabet, fallback: Alphabet) -> str:
-    candidate = legal_name(name, wanted)
-    return candidate if wanted.fits(candidate) else legal_name(name, fallback)
