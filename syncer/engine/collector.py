@@ -15,9 +15,10 @@ from syncer.core.changes import Change, Delete, DeleteCause, Hold
 from syncer.core.disposal import dispose, still_due
 from syncer.core.errors import SourceError
 from syncer.core.guard import judge
+from syncer.engine.batches import chunks
 from syncer.engine.reconciler import Reconciler
 from syncer.engine.report import entry_of
-from syncer.engine.world import World, chunks, look_again
+from syncer.engine.world import World, look_again
 
 
 class SecondLook:

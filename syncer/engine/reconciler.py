@@ -22,11 +22,9 @@ from syncer.core.planning import Comparison, compare, decide, rivals_held, settl
 from syncer.core.ports import Observer, Source
 from syncer.core.ulid import ulid_seconds
 from syncer.engine.applier import Applier
+from syncer.engine.batches import BATCH, chunks, overlapped
 from syncer.engine.report import Entry, SinkReport, entry_of
-from syncer.engine.world import BATCH, World, chunks
-
-_WORKERS = 2
-"""Batches in work: the database and the sink take turns being waited for."""
+from syncer.engine.world import World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +82,7 @@ class Reconciler:
                 self._note(page)
                 await self._settle_all([(claims.pop(self.place.same(one.address), ()), one) for one in page])
             if not self.mode.deletions_only:
-                await self._settle_unseen(list(claims.values()))
+                await overlapped(chunks(list(claims.values())), self._settle_unseen)
         except SinkError as error:
             return error.reason
         except SourceError as error:
@@ -119,25 +117,11 @@ class Reconciler:
     def _note(self, page: Sequence[ObservedSecret]) -> None:
         self.marked |= {one.mark.installation_id for one in page if one.mark}
 
-    async def _settle_unseen(self, claims: Sequence[tuple[Mapped, ...]]) -> None:
-        """What the inventory did not have; one batch is read while another is written."""
-        batches = chunks(claims)
-
-        async def work() -> None:
-            for batch in batches:
-                await self._settle_all(await self._with_observed(batch))
-
-        # NB: a failure of one does not cancel the other, whose writes may be on their way
-        for outcome in await asyncio.gather(*(work() for _ in range(_WORKERS)), return_exceptions=True):
-            if outcome is not None:
-                raise outcome
-
-    async def _with_observed(
-        self, rest: Sequence[tuple[Mapped, ...]]
-    ) -> list[tuple[tuple[Mapped, ...], ObservedSecret | None]]:
+    async def _settle_unseen(self, rest: Sequence[tuple[Mapped, ...]]) -> None:
+        """What the inventory did not have: absent, or somebody else's, or without its index label."""
         paths = [claims[0].address.path for claims in rest if claims[0].address]
         found = await self.place.sink.observe(self.place.owner, paths)
-        return [(claims, found.get(path)) for claims, path in zip(rest, paths, strict=True)]
+        await self._settle_all([(claims, found.get(path)) for claims, path in zip(rest, paths, strict=True)])
 
     async def _settle_all(self, pairs: Iterable[tuple[tuple[Mapped, ...], ObservedSecret | None]]) -> None:
         """One batch: what is clear at once, then one read of values for the rest, then the writes."""

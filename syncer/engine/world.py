@@ -6,10 +6,8 @@ which addresses are claimed by whom. Metadata only; no output value is read to m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from typing import TypeVar
 
 from backends.contract import Layout, Mark
 from backends.errors import NameRefused
@@ -28,11 +26,7 @@ from syncer.core.model import (
 )
 from syncer.core.ports import Source
 from syncer.core.selection import Selected, Selection, Withheld, matches, select
-
-BATCH = 500
-"""How many installations, or secrets, are worked on at a time."""
-
-_Item = TypeVar("_Item")
+from syncer.engine.batches import chunks, overlapped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +82,12 @@ async def look(
     """One complete look at everything. Raises `SourceError`, and then nothing may be concluded."""
     ids = {ref.key: ref.id for ref in await source.list()}
     loaded: dict[InstallationKey, Loaded] = {}
-    for keys in chunks(sorted(ids)):
-        loaded |= await source.load(keys)
+
+    async def load(keys: Collection[InstallationKey]) -> None:
+        loaded.update(await source.load(keys))
         progress(len(loaded), len(ids))
+
+    await overlapped(chunks(sorted(ids)), load)
     return world_of(policy, ids, loaded)
 
 
@@ -162,10 +159,3 @@ def _address_or_none(key: InstallationKey, rule: Rule, target: Target, policy: P
         return target_address(key, rule, target, policy)
     except NameRefused:
         return None
-
-
-def chunks(items: Sequence[_Item], size: int = BATCH) -> Iterator[tuple[_Item, ...]]:
-    """The items, `size` at a time."""
-    iterator = iter(items)
-    while chunk := tuple(islice(iterator, size)):
-        yield chunk

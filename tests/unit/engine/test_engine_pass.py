@@ -29,10 +29,10 @@ from syncer.core.changes import State
 from syncer.core.errors import SourceUnavailable
 from syncer.core.model import GuardLimits, InstallationKey, Match, OnUninstall, Policy, Rule, Target
 from syncer.engine import applier
+from syncer.engine.batches import BATCH
 from syncer.engine.passes import SinkSlot, one_pass
 from syncer.engine.reconciler import Mode
 from syncer.engine.report import Entry, Report, applied
-from syncer.engine.world import BATCH
 from tests.unit.sources.porter_world import World, source
 
 APPLY = Mode(apply=True)
