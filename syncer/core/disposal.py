@@ -55,8 +55,8 @@ def dispose(
 
 
 def still_due(deletion: Delete, now: Change | None) -> bool:
-    """Whether a deletion decided earlier is what a fresh look decides again."""
-    return isinstance(now, Delete) and now.cause is deletion.cause
+    """Whether a deletion decided earlier is what a fresh look decides again, without a new doubt."""
+    return isinstance(now, Delete) and now.cause is deletion.cause and now.doubt in (None, deletion.doubt)
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,4 +92,6 @@ class Collector:
             self._pass.tell(entry_of(Hold(subject=deletion.subject, reason=reason)))
             return
         kept = Hold(subject=deletion.subject, reason="it changed while it was to be deleted")
-        self._pass.tell(await self._pass.place.applier.apply(deletion, lambda _observed: kept))
+        self._pass.tell(
+            await self._pass.place.applier.apply(deletion, lambda found: kept if found else deletion)
+        )

@@ -470,3 +470,37 @@ async def test_a_young_result_without_its_outputs_settles_and_an_old_one_is_inco
     patient = replace(policy("a"), settle_time=1e12)
     assert only(await run(world, {"a": sink}, rules=patient)).state is State.SETTLING
     assert not sink.store.cells
+
+
+async def test_a_source_that_is_empty_at_the_second_look_proves_nothing() -> None:
+    world, sink = shop(3), MemorySink()
+    await run(world, {"a": sink})
+    del world.documents["installations"][1]
+    lists = 0
+
+    def emptied(query: object) -> None:
+        nonlocal lists
+        lists += query.collection == "installations"  # type: ignore[attr-defined]
+        if lists > 3:
+            world.documents["installations"].clear()
+
+    world.before_query = emptied
+    report = await run(world, {"a": sink})
+    assert not applied(report.entries)
+    assert len(sink.store.cells) == 3
+
+
+async def test_a_delete_whose_answer_was_lost_is_done_and_not_held() -> None:
+    class LosesAnswers(MemorySink):
+        async def remove(self, observed: ObservedSecret) -> None:
+            there = observed.address in self.store.cells
+            await super().remove(observed)
+            if there:
+                raise OutcomeUnknown("no answer")
+
+    world, sink = shop(3), LosesAnswers()
+    await run(world, {"a": sink})
+    del world.documents["installations"][1]
+    report = await run(world, {"a": sink})
+    assert [entry.subject.address for entry in applied(report.entries)] == ["a:shop/db-1"]
+    assert set(sink.store.cells) == {"shop/db-0", "shop/db-2"}
