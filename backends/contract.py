@@ -62,6 +62,8 @@ class Mark:
     """Changes when another result, or another layout, is published."""
     content_id: str
     """Random; changes exactly when the bytes do."""
+    output: str = ""
+    """Which output it holds, as the target calls it; "" where all of them are in one secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,8 @@ class ObservedSecret:
     foreign: str | None
     """Why it is not ours, fit for users ("no mark", "marked by instance staging-2", ...)."""
     data: Mapping[str, SecretValue] | None = None
-    """The bytes, where the sink reads them while listing (`Capabilities.reads_values`)."""
+    """The bytes. `observe` reads those of what is ours; `inventory` does where it costs nothing
+    more (`Capabilities.lists_values`)."""
     attributes: Mapping[str, str] = field(default_factory=dict)
     intact: bool = True
     """False when the sink can tell without reading values that the bytes or the mark's own
@@ -136,8 +139,8 @@ class Capabilities:
     compare_and_set: bool
     atomic_mark: bool
     """Mark and data are written by one operation."""
-    reads_values: bool
-    """`observe` and `inventory` return the bytes."""
+    lists_values: bool
+    """`inventory` returns the bytes."""
     layouts: frozenset[Layout]
     max_secret_bytes: int | None
     """Sum of all values of one secret."""
@@ -179,7 +182,10 @@ class Sink(Protocol):
         ...
 
     async def observe(self, owner: Owner, addresses: Collection[str]) -> Mapping[str, ObservedSecret]:
-        """What is at these addresses, ours or not; an absent one is missing from the answer."""
+        """What is at these addresses, ours or not; an absent one is missing from the answer.
+
+        Of what is ours with its bytes.
+        """
         ...
 
     def inventory(self, owner: Owner) -> AsyncIterator[ObservedSecret]:

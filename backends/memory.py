@@ -35,7 +35,7 @@ from backends.secret_value import SecretValue
 CAPABILITIES: Final = Capabilities(
     compare_and_set=True,
     atomic_mark=True,
-    reads_values=True,
+    lists_values=True,
     layouts=frozenset(Layout),
     max_secret_bytes=1 << 20,
     max_value_bytes=None,

@@ -13,7 +13,7 @@ from backends.file.names import MAX_ADDRESS, MAX_NAME
 CAPABILITIES: Final = Capabilities(
     compare_and_set=True,
     atomic_mark=True,
-    reads_values=True,
+    lists_values=True,
     layouts=frozenset({Layout.BUNDLE}),
     max_secret_bytes=None,
     max_value_bytes=None,

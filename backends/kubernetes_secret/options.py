@@ -19,7 +19,7 @@ from backends.kubernetes_secret.names import MAX_KEY, MAX_NAME, MAX_NAMESPACE, l
 CAPABILITIES: Final = Capabilities(
     compare_and_set=True,
     atomic_mark=True,
-    reads_values=True,
+    lists_values=True,
     layouts=frozenset({Layout.BUNDLE}),
     max_secret_bytes=1024 * 1024,
     max_value_bytes=None,

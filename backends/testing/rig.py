@@ -156,10 +156,8 @@ async def stored(rig: Rig, number: int) -> Raw:
     return raw
 
 
-def shows(rig: Rig, secret: ObservedSecret, data: Mapping[str, bytes]) -> bool:
-    """Whether the observation agrees with these bytes, as far as this kind reads bytes."""
-    if not rig.kind.capabilities.reads_values:
-        return secret.data is None
+def shows(secret: ObservedSecret, data: Mapping[str, bytes]) -> bool:
+    """Whether the observation has exactly these bytes."""
     return secret.data == {key: SecretValue(content) for key, content in data.items()}
 
 

@@ -86,14 +86,19 @@ class SinkContract:
         assert set(found) == {rig.address(number) for number in mine}
         assert set(await inventory(rig, another)) == {rig.address(number) for number in theirs}
         for number in mine:
-            assert found[rig.address(number)] == await observed(rig, number)
+            seen, listed = await observed(rig, number), found[rig.address(number)]
+            assert shows(seen, {PER_OUTPUT_KEY: CANARY})
+            if not rig.kind.capabilities.lists_values:
+                # NB: a list may tell less of a version than a look at the secret does
+                seen = replace(seen, data=None, version=listed.version)
+            assert listed == seen
 
     @case
     async def test_tampering_is_seen_and_repaired(self, rig: Rig) -> None:
         version = await rig.sink.put(desired(rig, 1), Absent())
         await rig.tamper(rig.address(1), {PER_OUTPUT_KEY: CANARY + b" changed"})
         seen = await observed(rig, 1)
-        assert not seen.intact or not shows(rig, seen, {PER_OUTPUT_KEY: CANARY})
+        assert not seen.intact or not shows(seen, {PER_OUTPUT_KEY: CANARY})
         with refused(PreconditionFailed):
             await rig.sink.put(desired(rig, 1), Unchanged(version))
         await rig.sink.put(desired(rig, 1), Unchanged(seen.version))
@@ -114,7 +119,7 @@ class SinkContract:
             True,
         )
         assert seen.ours
-        assert shows(rig, seen, {PER_OUTPUT_KEY: CANARY})
+        assert shows(seen, {PER_OUTPUT_KEY: CANARY})
         assert rig.attributes.items() <= seen.attributes.items()
         assert (await stored(rig, 1)).data == {PER_OUTPUT_KEY: CANARY}
 
@@ -151,7 +156,7 @@ class SinkContract:
         version = await rig.sink.put(desired(rig, 1, {"host": CANARY, "port": b"1"}), Absent())
         await rig.sink.put(desired(rig, 1, {"port": b"2", "user": CANARY}), Unchanged(version))
         assert (await stored(rig, 1)).data == {"port": b"2", "user": CANARY}
-        assert shows(rig, await observed(rig, 1), {"port": b"2", "user": CANARY})
+        assert shows(await observed(rig, 1), {"port": b"2", "user": CANARY})
 
     @case
     async def test_writing_the_same_again_leaves_the_same(self, rig: Rig) -> None:
@@ -218,7 +223,7 @@ class SinkContract:
     async def test_bytes_come_back_exactly(self, rig: Rig, content: bytes) -> None:
         await rig.sink.put(desired(rig, 1, {PER_OUTPUT_KEY: content}), Absent())
         assert (await stored(rig, 1)).data == {PER_OUTPUT_KEY: content}
-        assert shows(rig, await observed(rig, 1), {PER_OUTPUT_KEY: content})
+        assert shows(await observed(rig, 1), {PER_OUTPUT_KEY: content})
 
     @case
     async def test_many_keys_come_back_exactly(self, rig: Rig) -> None:
@@ -226,7 +231,7 @@ class SinkContract:
         data = {f"Key_{number}.x-y": b"%d\n" % number for number in range(200)}
         await rig.sink.put(desired(rig, 1, data), Absent())
         assert (await stored(rig, 1)).data == data
-        assert shows(rig, await observed(rig, 1), data)
+        assert shows(await observed(rig, 1), data)
 
     @case
     async def test_a_value_of_the_largest_size_is_taken_and_one_byte_more_is_not(self, rig: Rig) -> None:

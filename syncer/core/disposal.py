@@ -28,6 +28,8 @@ class Standing:
     """None where there is no rule or no installation to select from."""
     at: Address | None
     """Where that rule and target would put a secret now."""
+    dropped: bool = False
+    """Whether it is the secret of a single output that the installation no longer declares."""
     held: str | None = None
     """Why that target is held as a whole, if it is: what it has already stays."""
 
@@ -117,6 +119,8 @@ def _of_producing(mark: Mark, standing: Standing, rule: Rule, selected: Selected
         return DeleteCause.DROPPED
     if standing.held is not None:
         return _Undecided(standing.held)
+    if standing.dropped:
+        return DeleteCause.DROPPED
     if rule.prune:
         return DeleteCause.PRUNED
     moved = standing.at is not None and standing.at.path != mark.address

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -46,6 +46,8 @@ class Wanted:
     outputs: OutputSet
     keys: Mapping[str, KeySource]
     revision: str
+    output: str = ""
+    """As in the mark: which output, where each has a secret of its own."""
 
     @property
     def used(self) -> Iterator[SelectedOutput]:
@@ -130,6 +132,11 @@ def _namespace(key: InstallationKey, target: Target, policy: Policy) -> str:
     return ""
 
 
+def has_output(target: Target, declared: Iterable[str], output: str) -> bool:
+    """Whether a secret of one output (`Mark.output`) is of something declared, or named by `keys`."""
+    return target.keys is not None or any(_style(name, target.key_style) == output for name in declared)
+
+
 def _entries(outputs: OutputSet, target: Target) -> tuple[tuple[str, KeySource], ...]:
     """Final key names and what they hold; may hold one name twice, which `_meeting` finds."""
     if target.keys is not None:
@@ -171,13 +178,27 @@ def _meeting(entries: tuple[_Entry, ...], target: Target) -> str | None:
 
 
 def _wanted(outputs: OutputSet, rule: Rule, target: Target, entries: tuple[_Entry, ...]) -> Iterator[Wanted]:
-    secrets: dict[Address, dict[str, KeySource]] = {}
-    for address, key, source in entries:
-        keys = secrets.setdefault(address, {})
-        keys[key if target.layout is Layout.BUNDLE else PER_OUTPUT_KEY] = source
-    for address, keys in secrets.items():
-        revision = _revision(outputs, target, keys)
-        yield Wanted(address=address, rule=rule, target=target, outputs=outputs, keys=keys, revision=revision)
+    for address, output, keys in _secrets(entries, target):
+        yield Wanted(
+            address=address,
+            rule=rule,
+            target=target,
+            outputs=outputs,
+            keys=keys,
+            revision=_revision(outputs, target, keys),
+            output=output,
+        )
+
+
+def _secrets(
+    entries: tuple[_Entry, ...], target: Target
+) -> Iterator[tuple[Address, str, dict[str, KeySource]]]:
+    """Address, output (`Wanted.output`) and keys of each secret."""
+    if target.layout is Layout.PER_OUTPUT:
+        for address, name, source in entries:
+            yield address, name, {PER_OUTPUT_KEY: source}
+    elif entries:
+        yield entries[0][0], "", {key: source for _, key, source in entries}
 
 
 def _revision(outputs: OutputSet, target: Target, keys: Mapping[str, KeySource]) -> str:

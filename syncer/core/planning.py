@@ -94,6 +94,7 @@ def _mark(wanted: Wanted, owner: Owner, content_id: str, *, like: Mark | None = 
         result_id=like.result_id if same and like else wanted.outputs.result_id,
         revision=wanted.revision,
         content_id=content_id,
+        output=wanted.output,
     )
 
 

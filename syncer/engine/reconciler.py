@@ -132,12 +132,26 @@ class Reconciler:
                 pending.append((wanted, observed))
         if not pending:
             return
+        pending = await self._with_values(pending)
         # NB: in order, so that a batch of the source's is all outputs of a few results, not a few of all.
         used = dict.fromkeys(output.ref for wanted, _ in pending for output in wanted.used)
         states = await self.source.values(used)
         async with asyncio.TaskGroup() as group:
             for wanted, observed in pending:
                 group.create_task(self._bring(wanted, observed, states))
+
+    async def _with_values(
+        self, pending: Sequence[tuple[Wanted, ObservedSecret | None]]
+    ) -> list[tuple[Wanted, ObservedSecret | None]]:
+        """Look at our own that were listed without their bytes: equal ones are not written again."""
+        unread = {one.address for _, one in pending if one is not None and one.ours and one.data is None}
+        if not unread:
+            return list(pending)
+        found = await self.place.sink.observe(self.place.owner, unread)
+        return [
+            (wanted, found.get(one.address) if one is not None and one.address in unread else one)
+            for wanted, one in pending
+        ]
 
     def _clear(self, claims: tuple[Mapped, ...], observed: ObservedSecret | None) -> Wanted | None:
         """Tell what needs no values; answer what does."""

@@ -36,34 +36,26 @@ from backends.testing import OpenRig, SinkContract
 LESSER = replace(
     memory.CAPABILITIES,
     compare_and_set=False,
-    reads_values=False,
+    lists_values=False,
     layouts=frozenset({Layout.PER_OUTPUT}),
     max_secret_bytes=None,
 )
 
 
 class LesserSink(MemorySink):
-    """A sink that reads no values, holds one in a secret, and knows no limit."""
+    """A sink that lists no values, holds one in a secret, and knows no limit."""
 
     @property
     def capabilities(self) -> Capabilities:
         return LESSER
 
-    def _read(self, address: str, owner: Owner) -> ObservedSecret | None:
-        seen = super()._read(address, owner)
-        if seen is None:
-            return None
-        intact = self.store.cells[address].version in {int(version.token) for version in self.written}
-        return replace(seen, data=None, intact=intact or not seen.ours)
-
-    def __init__(self, store: MemoryStore) -> None:
-        super().__init__(store)
-        self.written: list[Version] = []
+    async def inventory(self, owner: Owner) -> AsyncIterator[ObservedSecret]:
+        async for seen in super().inventory(owner):
+            yield replace(seen, data=None)
 
     async def put(self, desired: DesiredSecret, expect: Expectation) -> Version:
         assert set(desired.data) == {PER_OUTPUT_KEY}
-        self.written.append(await super().put(desired, expect))
-        return self.written[-1]
+        return await super().put(desired, expect)
 
 
 def opening(sink: type[MemorySink], capabilities: Capabilities = memory.CAPABILITIES) -> OpenRig:

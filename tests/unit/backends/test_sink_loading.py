@@ -100,7 +100,7 @@ def test_the_capabilities_of_the_file_sink() -> None:
     assert KIND.capabilities == Capabilities(
         compare_and_set=True,
         atomic_mark=True,
-        reads_values=True,
+        lists_values=True,
         layouts=frozenset({Layout.BUNDLE}),
         max_secret_bytes=None,
         max_value_bytes=None,

@@ -82,7 +82,7 @@ def no_sink(_: object) -> NoReturn:
 
 def kind(name: str, options: type[BaseModel], target: type[TargetOptions], layout: Layout) -> SinkKind:
     capabilities = Capabilities(
-        compare_and_set=True, atomic_mark=True, reads_values=True, layouts=frozenset({layout}),
+        compare_and_set=True, atomic_mark=True, lists_values=True, layouts=frozenset({layout}),
         max_secret_bytes=None, max_value_bytes=None, max_address_length=None, max_key_length=None,
     )  # fmt: skip
     return SinkKind(

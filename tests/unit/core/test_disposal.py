@@ -45,6 +45,7 @@ class Known:
     selection: str
     at: str = "nowhere"
     held: str | None = None
+    dropped: bool = False
 
     def standing(self) -> Standing:
         return Standing(
@@ -53,6 +54,7 @@ class Known:
             selection=SELECTIONS[self.selection],
             at=PLACES[self.at],
             held=self.held,
+            dropped=self.dropped,
         )
 
 
@@ -62,7 +64,7 @@ RULES = tuple(
 )
 ROWS = tuple(
     Known(*row)
-    for row in product((None, LIFE, NEW_LIFE), (None, *RULES), SELECTIONS, PLACES, (None, "two meet"))
+    for row in product((None, LIFE, NEW_LIFE), (None, *RULES), SELECTIONS, PLACES, (None, "two meet"), (False, True))
 )
 
 
@@ -80,6 +82,7 @@ def expected(known: Known) -> DeleteCause | State | str:
         return DeleteCause.GONE if known.rule.deletion_policy is DeletionPolicy.DELETE else State.ORPHANED
     frozen = known.rule.on_uninstall is OnUninstall.RETAIN
     unwanted = DeleteCause.PRUNED if known.rule.prune else State.ORPHANED
+    unwanted = DeleteCause.DROPPED if known.dropped else unwanted
     return {
         "unknown": "hold",
         "withheld": "hold",
@@ -106,7 +109,8 @@ def test_only_the_source_or_an_explicit_prune_takes_a_secret_away():
         change = disposed(row)
         if isinstance(change, Delete):
             pruned = row.rule is not None and row.rule.prune and change.cause is DeleteCause.PRUNED
-            assert row.id is None or row.selection in gone or pruned
+            dropped = row.dropped and row.held is None and change.cause is DeleteCause.DROPPED
+            assert row.id is None or row.selection in gone or dropped or pruned
 
 
 def test_a_rule_that_is_gone_never_deletes_and_never_prunes():
