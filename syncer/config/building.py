@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import assert_never
 
 from backends.clients.kubernetes_options import KubernetesOptions
+from backends.clients.surroundings import Surroundings
 from syncer.config.errors import FieldPath
 from syncer.config.kinds import CheckedSink, CheckedTarget
 from syncer.config.model import (
@@ -35,7 +36,6 @@ from syncer.config.schema import (
     RuleSettings,
     TargetEntry,
 )
-from syncer.config.surroundings import Surroundings
 from syncer.core.model import FromOutput, GuardLimits, KeySource, Match, OutputFilter, Policy, Rule, Target
 from syncer.core.templates import parse_value
 

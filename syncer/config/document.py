@@ -13,8 +13,8 @@ from typing import Final
 import yaml
 from yaml.constructor import SafeConstructor
 
+from backends.clients.surroundings import Surroundings
 from syncer.config.errors import ConfigError, FieldPath, Problem, field_text
-from syncer.config.surroundings import Surroundings
 
 MAX_BYTES: Final = 1_000_000
 MAX_DEPTH: Final = 32

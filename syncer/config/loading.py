@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from backends.clients.surroundings import Surroundings
 from backends.loading import find_kind
 from syncer.config.building import build_config
 from syncer.config.checks import check_addresses, check_rule_names
@@ -18,7 +19,6 @@ from syncer.config.errors import ConfigError, Problem
 from syncer.config.kinds import FindKind, anchored, check_sinks, check_targets
 from syncer.config.model import Config
 from syncer.config.schema import ConfigFile
-from syncer.config.surroundings import Surroundings
 from syncer.config.validation import validate
 
 

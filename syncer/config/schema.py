@@ -24,9 +24,9 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from backends.clients.kubernetes_options import KubernetesOptions
+from backends.clients.references import SecretSetting
 from backends.secret_value import SecretValue
 from syncer.config.durations import Duration, DurationOrNone
-from syncer.config.references import SecretSetting
 from syncer.config.urls import check_literal_text, check_mongodb_url
 from syncer.core.model import (
     ConflictPolicy,

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backends.clients.surroundings import Surroundings
 from syncer.config.document import MAX_BYTES, Document, member, parse_document
 from syncer.config.errors import ConfigError, field_text
-from syncer.config.surroundings import Surroundings
 
 HERE = Surroundings(folder=Path("/nowhere"), environ={})
 

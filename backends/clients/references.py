@@ -22,8 +22,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from backends.clients.surroundings import Surroundings
 from backends.secret_value import SecretValue
-from syncer.config.surroundings import Surroundings
 
 MAX_BYTES: Final = 64 * 1024
 
