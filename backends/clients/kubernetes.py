@@ -19,8 +19,7 @@ from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import quote, urlencode, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import quote, urlencode
 
 import aiohttp
 from kubernetes.aio import config
@@ -30,6 +29,7 @@ from kubernetes.aio.config import incluster_config
 
 from backends.clients.kubernetes_errors import Answer, Call, no_answer, read_answer, refusal
 from backends.clients.kubernetes_options import KubernetesOptions
+from backends.clients.proxies import environment_proxy
 from backends.errors import AuthenticationFailed, SinkError
 
 Json = dict[str, Any]
@@ -72,7 +72,8 @@ class KubernetesClient:
         await self._load_login()
         connector = aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=self._tls())
         self._session = aiohttp.ClientSession(connector=connector)
-        self._proxy = self._configuration.proxy or _environment_proxy(self._configuration.host)
+        # NB: once: aiohttp's `trust_env` looks it up for each request, in a thread, and halves the rate.
+        self._proxy = self._configuration.proxy or environment_proxy(self._configuration.host)
         return self
 
     async def __aexit__(
@@ -247,15 +248,6 @@ class KubernetesClient:
 
 def _in_cluster() -> bool:
     return Path(incluster_config.SERVICE_TOKEN_FILENAME).exists()
-
-
-def _environment_proxy(host: str) -> str | None:
-    """The proxy that HTTPS_PROXY and NO_PROXY name, as for kubectl.
-
-    Looked up once: aiohttp's `trust_env` does it for each request, in a thread, and halves the rate.
-    """
-    url = urlsplit(host)
-    return None if proxy_bypass(url.hostname or "") else getproxies().get(url.scheme)
 
 
 def _silence_library() -> None:

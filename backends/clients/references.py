@@ -115,3 +115,15 @@ def _from_file(path: Path) -> str:
     if not text:
         raise ValueError(f"{path} is empty")
     return text
+
+
+NOT_LITERAL: Final = "secrets are never literals in the file: use {env: NAME} or {file: PATH}"
+
+
+def _not_literal(_: str, literal: bool) -> None:  # noqa: FBT001  # the signature of SecretSetting.check
+    if literal:
+        raise ValueError(NOT_LITERAL)
+
+
+Credential = Annotated[SecretValue, SecretSetting(_not_literal)]
+"""A secret of ours: `{env: NAME}` or `{file: PATH}`, never text in the file."""

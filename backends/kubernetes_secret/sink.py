@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from types import TracebackType
 from typing import Final, Self, assert_never
 
+from backends.clients.concurrency import for_each
 from backends.clients.kubernetes import PAGE_SIZE, KubernetesClient, resource_path
 from backends.contract import (
     Absent,
@@ -43,8 +43,6 @@ _FEW: Final = 16
 """Up to so many of a namespace are read one by one: a list may be many pages of others' Secrets."""
 _MANY_NAMESPACES: Final = 64
 """From so many namespaces on, one list of the whole cluster is cheaper than one for each."""
-_READERS: Final = 16
-"""Reads in flight."""
 
 
 class KubernetesSecretSink:
@@ -137,7 +135,7 @@ class KubernetesSecretSink:
             if secret is not None:
                 found[address] = observed(secret, owner)
 
-        await _for_each(addresses, read)
+        await for_each(addresses, read)
 
     async def inventory(self, owner: Owner) -> AsyncIterator[ObservedSecret]:
         for namespace in self._namespaces or (None,):
@@ -194,22 +192,6 @@ class KubernetesSecretSink:
             raise ForeignSecret(f"{observed.address}: {observed.foreign}")
         uid, _, resource_version = observed.version.token.partition("/")
         await self._client.delete(_path(observed.address), uid=uid, resource_version=resource_version)
-
-
-async def _for_each(addresses: Iterable[str], act: Callable[[str], Awaitable[None]]) -> None:
-    """Act on all, a few at a time; the first failure ends it and is raised as it is."""
-    rest = iter(list(addresses))
-
-    async def worker() -> None:
-        for address in rest:
-            await act(address)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_READERS):
-                group.create_task(worker())
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
 
 
 def _split(address: str) -> tuple[str, str]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from backends.clients.references import NOT_LITERAL
+
 _SCHEME: Final = re.compile(r"mongodb(?:\+srv)?://", re.IGNORECASE)
 _SECRET_OPTION: Final = re.compile(r"password|token|secret", re.IGNORECASE)
 _UNVERIFIED: Final = frozenset({"tlsinsecure", "tlsallowinvalidcertificates", "tlsallowinvalidhostnames"})
-_NOT_LITERAL: Final = "secrets are never literals in the file: use {env: NAME} or {file: PATH}"
 
 
 def check_mongodb_url(url: str, literal: bool) -> None:  # noqa: FBT001  # the signature of SecretSetting.check
@@ -29,7 +30,7 @@ def check_mongodb_url(url: str, literal: bool) -> None:  # noqa: FBT001  # the s
     if literal and (
         _has_password(location) or any(_SECRET_OPTION.search("=".join(pair)) for pair in options)
     ):
-        raise ValueError(_NOT_LITERAL)
+        raise ValueError(NOT_LITERAL)
     for name, value in options:
         if name.lower() == "readpreference" and value.lower() != "primary":
             raise ValueError("readPreference must be primary: what a secondary lacks would count as deleted")
@@ -43,7 +44,7 @@ def check_literal_text(text: str) -> None:
     """Raise `ValueError` for a text with a URL in it that holds a password."""
     for match in re.finditer(r"://([^\s/?#]*)", text):
         if _has_password(match[1]):
-            raise ValueError(_NOT_LITERAL)
+            raise ValueError(NOT_LITERAL)
 
 
 def _has_password(location: str) -> bool:

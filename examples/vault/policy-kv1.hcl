@@ -1,0 +1,4 @@
+# The same for a KV engine of version 1: marks are secrets below porter/.syncer.
+path "secret/porter/*" {
+  capabilities = ["create", "update", "read", "list", "delete"]
+}

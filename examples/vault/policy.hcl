@@ -1,0 +1,22 @@
+# What porter-outputs-syncer may do in Vault or OpenBao: everything its kind `vault` of sink needs for
+# `mount: secret` and `paths: [porter]`, and no more. Each line is needed: a test takes every single
+# capability away and names what then fails.
+
+# The mark of a secret is its custom metadata; listing finds what an installation left behind.
+path "secret/metadata/porter/*" {
+  capabilities = ["create", "update", "patch", "read", "list", "delete"]
+}
+
+# Values are read to tell whether they changed. Nothing here deletes: only own versions are destroyed.
+path "secret/data/porter/*" {
+  capabilities = ["create", "update", "read"]
+}
+
+path "secret/destroy/porter/*" {
+  capabilities = ["update"]
+}
+
+# OpenBao only: lists with metadata, a page at a time. Without it every secret's metadata are read singly.
+path "secret/detailed-metadata/porter/*" {
+  capabilities = ["list"]
+}
