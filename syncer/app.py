@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
+
+from pydantic import ValidationError
 
 from backends.contract import Finding, FindingLevel, Sink
 from backends.errors import SinkError
 from syncer.config.model import (
+    AzureSecretsConfig,
     Config,
     DumpSourceConfig,
     FilesystemSecretsConfig,
@@ -22,23 +25,30 @@ from syncer.config.model import (
     PorterSourceConfig,
     SecretsConfig,
     SinkConfig,
+    VaultSecretsConfig,
 )
-from syncer.core.errors import SourceError
+from syncer.core.errors import SourceError, SourceRefused
 from syncer.core.ports import Observer, ValueResolver
 from syncer.engine.passes import SinkSlot, one_pass
 from syncer.engine.reconciler import Mode
 from syncer.engine.report import Report
 from syncer.sources.porter.porter_config import (
+    AzurePlugin,
     FilesystemPlugin,
     HostPlugin,
     KubernetesPlugin,
     SecretsPlugin,
+    VaultPlugin,
     read_porter_config,
 )
 from syncer.sources.porter.secrets.filesystem import FilesystemSecrets
 from syncer.sources.porter.secrets.none import NoSecretStore
 from syncer.sources.porter.source import PorterSource
 from syncer.sources.porter.store import Store
+
+if TYPE_CHECKING:
+    from backends.clients.azure_options import AzureOptions
+    from backends.clients.vault_options import VaultOptions
 
 
 def open_source(config: Config) -> PorterSource:
@@ -110,6 +120,14 @@ def _resolver(secrets: SecretsConfig) -> ValueResolver:
             from syncer.sources.porter.secrets.kubernetes import KubernetesSecrets  # noqa: PLC0415  # heavy
 
             return KubernetesSecrets(connection, namespace=namespace)
+        case VaultSecretsConfig(path_prefix=path_prefix, connection=connection):
+            from syncer.sources.porter.secrets.vault import VaultSecrets  # noqa: PLC0415  # heavy
+
+            return VaultSecrets(connection, path_prefix=path_prefix)
+        case AzureSecretsConfig(connection=connection):
+            from syncer.sources.porter.secrets.azure_keyvault import AzureKeyVaultSecrets  # noqa: PLC0415  # heavy
+
+            return AzureKeyVaultSecrets(connection)
         case NoSecretsConfig():
             return NoSecretStore()
         case _:
@@ -125,7 +143,42 @@ def _plugin(plugin: SecretsPlugin) -> ValueResolver:
 
             connection = KubernetesOptions()
             return _resolver(KubernetesSecretsConfig(namespace=namespace or "default", connection=connection))
+        case VaultPlugin():
+            return _resolver(
+                VaultSecretsConfig(path_prefix=plugin.path_prefix, connection=_porters_vault(plugin))
+            )
+        case AzurePlugin():
+            return _resolver(AzureSecretsConfig(connection=_porters_key_vault(plugin)))
         case HostPlugin():
             return NoSecretStore()
         case _:
             assert_never(plugin)
+
+
+def _porters_vault(plugin: VaultPlugin) -> VaultOptions:
+    """Porter's own login; it allows http, as Porter does."""
+    from backends.clients.vault_options import TokenAuth, VaultOptions  # noqa: PLC0415  # only where it is used
+
+    auth = TokenAuth.model_construct(method="token", token=plugin.token)
+    try:
+        return VaultOptions.model_validate({"address": plugin.address, "insecure": True, "auth": auth})
+    except ValidationError:
+        raise SourceRefused("Porter's hashicorp.vault secrets have a vault_addr that is no address") from None
+
+
+def _porters_key_vault(plugin: AzurePlugin) -> AzureOptions:
+    from backends.clients import azure_options as azure  # noqa: PLC0415  # only where it is used
+
+    auth: azure.AnyAuth = azure.AzureCliAuth(method="azure-cli")
+    if plugin.principal is not None:
+        principal = plugin.principal
+        auth = azure.ClientSecretAuth.model_construct(
+            method="client-secret",
+            tenant_id=principal.tenant_id,
+            client_id=principal.client_id,
+            client_secret=principal.client_secret,
+        )
+    try:
+        return azure.AzureOptions.model_validate({"vaultUrl": plugin.vault_url, "auth": auth})
+    except ValidationError:
+        raise SourceRefused("Porter's azure.keyvault secrets have no https address") from None

@@ -34,6 +34,7 @@ class ClientOptions(BaseModel):
         validate_by_name=True,
         validate_by_alias=True,
         arbitrary_types_allowed=True,
+        use_attribute_docstrings=True,
     )
 
 

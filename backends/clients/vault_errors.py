@@ -98,8 +98,7 @@ def refusal(call: Call, answer: Answer) -> SinkError:
         return SinkUnavailable(f"{call.what}: the server is a standby and not the active one")
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return _server_error(call, answer)
-    found = _BY_STATUS.get(answer.status)
-    return Refused(f"{call.what}: refused with status {answer.status}") if found is None else found(call, answer)
+    return _BY_STATUS.get(answer.status, _refused)(call, answer)
 
 
 def refused_login(method: str, answer: Answer) -> SinkError:
@@ -126,6 +125,10 @@ def _server_error(call: Call, answer: Answer) -> SinkError:
         reason = "the server is sealed" if sealed else "the server is not available"
         return SinkUnavailable(f"{call.what}: {reason}", retry_after=answer.retry_after)
     return no_answer(call, sent=True, why=f"the server failed with status {answer.status}")
+
+
+def _refused(call: Call, answer: Answer) -> SinkError:
+    return Refused(f"{call.what}: refused with status {answer.status}")
 
 
 def _forbidden(call: Call, answer: Answer) -> SinkError:  # noqa: ARG001  # one signature for all

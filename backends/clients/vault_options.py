@@ -50,6 +50,7 @@ class TokenAuth(VaultAuth):
     """A token as it is: given, or in a file that somebody else (an agent) keeps fresh."""
 
     method: Literal["token"]
+    """How to log in; the other settings here belong to that."""
     token: Credential | None = None
     """The token. Renewed while it can be."""
     token_file: Path | None = None
@@ -66,6 +67,7 @@ class KubernetesAuth(VaultAuth):
     """A service account of Kubernetes."""
 
     method: Literal["kubernetes"]
+    """How to log in; the other settings here belong to that."""
     role: Text
     """Role of the auth method."""
     mount: Place = "kubernetes"
@@ -78,6 +80,7 @@ class AppRoleAuth(VaultAuth):
     """An AppRole."""
 
     method: Literal["approle"]
+    """How to log in; the other settings here belong to that."""
     role_id: Text
     """The role's id, which is no secret."""
     secret_id: Credential | None = None
@@ -90,6 +93,7 @@ class JwtAuth(VaultAuth):
     """A JSON web token in a file, such as a workload's identity."""
 
     method: Literal["jwt"]
+    """How to log in; the other settings here belong to that."""
     role: Text
     """Role of the auth method."""
     token_file: Path
@@ -102,6 +106,7 @@ class UserpassAuth(VaultAuth):
     """A user of Vault's own."""
 
     method: Literal["userpass"]
+    """How to log in; the other settings here belong to that."""
     username: Text
     """Name of the user."""
     password: Credential
@@ -114,6 +119,7 @@ class CertAuth(VaultAuth):
     """The client certificate that `clientCertificate` and `clientKey` name."""
 
     method: Literal["cert"]
+    """How to log in; the other settings here belong to that."""
     role: StrictStr = ""
     """Name of the certificate role. Default: any that fits."""
     mount: Place = "cert"
@@ -124,6 +130,7 @@ class LdapAuth(VaultAuth):
     """A user of an LDAP directory. Experimental."""
 
     method: Literal["ldap"]
+    """How to log in; the other settings here belong to that."""
     username: Text
     """Name of the user."""
     password: Credential
@@ -136,6 +143,7 @@ class AwsAuth(VaultAuth):
     """Access keys of AWS IAM. Experimental."""
 
     method: Literal["aws"]
+    """How to log in; the other settings here belong to that."""
     role: Text
     """Role of the auth method."""
     access_key: Credential
@@ -156,6 +164,7 @@ class AzureAuth(VaultAuth):
     """An access token of Azure in a file. Experimental."""
 
     method: Literal["azure"]
+    """How to log in; the other settings here belong to that."""
     role: Text
     """Role of the auth method."""
     token_file: Path
@@ -174,6 +183,7 @@ class GcpAuth(VaultAuth):
     """A signed token of Google Cloud in a file. Experimental."""
 
     method: Literal["gcp"]
+    """How to log in; the other settings here belong to that."""
     role: Text
     """Role of the auth method."""
     token_file: Path

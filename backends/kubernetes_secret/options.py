@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, ConfigDict, Field, StrictStr
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, Field, StrictStr
 
+from backends.clients.client_options import ClientOptions
 from backends.clients.kubernetes_options import KubernetesOptions
 from backends.contract import Capabilities, Layout, TargetOptions, TargetShape
 from backends.kubernetes_secret.names import MAX_KEY, MAX_NAME, MAX_NAMESPACE, legal_namespace
@@ -98,9 +98,7 @@ class KubernetesSinkOptions(KubernetesOptions):
 class KubernetesTargetOptions(TargetOptions):
     """One Secret for each installation."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
-    )
+    model_config = ClientOptions.model_config
 
     namespace: StrictStr = "{namespace}"
     """Template of the Kubernetes namespace. It is never created."""

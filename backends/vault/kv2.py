@@ -8,7 +8,7 @@ killed is found by the next pass: a claim without data, or a version that no mar
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -99,7 +99,7 @@ class KvV2:
             detailed = await self._detailed_page(query)
             if detailed is not None:
                 info = detailed.data.get("key_info") or {}
-                return _keys(detailed), {name: self._parsed(one) for name, one in info.items() if name[-1:] != "/"}
+                return _keys(detailed), {name: self._parsed(info[name]) for name in _secrets(info)}
         answer = await self._client.list(f"{self._mount}/metadata/{query}")
         return ([], {}) if answer.absent else (_keys(answer), None)
 
@@ -120,7 +120,7 @@ class KvV2:
             if there is not None:
                 found[name] = there
 
-        await for_each((name for name in names if not name.endswith("/")), read)
+        await for_each(_secrets(names), read)
         return found
 
     async def _metadata(self, address: str) -> Metadata | None:
@@ -234,6 +234,10 @@ def _seen(desired: DesiredSecret, there: Metadata | None) -> ObservedSecret | No
 
 def _merged(custom: Mapping[str, str], patch: Mapping[str, str | None]) -> dict[str, str]:
     return {name: text for name, text in {**custom, **patch}.items() if text is not None}
+
+
+def _secrets(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not name.endswith("/")]
 
 
 def _keys(answer: Answer) -> list[str]:

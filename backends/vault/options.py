@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, ConfigDict, StrictStr
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, StrictStr
 
+from backends.clients.client_options import ClientOptions
 from backends.clients.vault_options import Place, VaultOptions
 from backends.contract import Capabilities, Layout, TargetOptions, TargetShape
 from backends.vault.names import MAX_ADDRESS
@@ -58,9 +58,7 @@ class VaultSinkOptions(VaultOptions):
 class VaultTarget(TargetOptions):
     """A secret for each installation, or for each output."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
-    )
+    model_config = ClientOptions.model_config
 
     path: Annotated[StrictStr, AfterValidator(_relative)] | None = None
     """Template of the path below the mount. Default: `porter/{namespace}/{installation}`, and

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import assert_never
+from typing import TypeVar, assert_never
 
+from pydantic import BaseModel
+
+from backends.clients.azure_options import AzureOptions
 from backends.clients.kubernetes_options import KubernetesOptions
 from backends.clients.surroundings import Surroundings
+from backends.clients.vault_options import VaultOptions
 from syncer.config.errors import FieldPath
 from syncer.config.kinds import CheckedSink, CheckedTarget
 from syncer.config.model import (
+    AzureSecretsConfig,
     Config,
     DumpSourceConfig,
     FilesystemSecretsConfig,
@@ -21,8 +26,10 @@ from syncer.config.model import (
     SecretsConfig,
     SinkConfig,
     SourceConfig,
+    VaultSecretsConfig,
 )
 from syncer.config.schema import (
+    AzureKeyVaultSecrets,
     ConfigFile,
     DumpSource,
     FilesystemSecrets,
@@ -34,10 +41,14 @@ from syncer.config.schema import (
     OutputSettings,
     PorterSource,
     RuleSettings,
+    Secrets,
     TargetEntry,
+    VaultSecrets,
 )
 from syncer.core.model import FromOutput, GuardLimits, KeySource, Match, OutputFilter, Policy, Rule, Target
 from syncer.core.templates import parse_value
+
+_Options = TypeVar("_Options", bound=BaseModel)
 
 
 def build_config(
@@ -87,18 +98,27 @@ def _porter(source: PorterSource, surroundings: Surroundings) -> PorterSourceCon
     return PorterSourceConfig(home=home, context=context, id=source.id, environ=environ)
 
 
-def _secrets(secrets: FilesystemSecrets | KubernetesSecrets | NoSecrets) -> SecretsConfig:
+def _secrets(secrets: Secrets) -> SecretsConfig:
     match secrets:
         case FilesystemSecrets():
             return FilesystemSecretsConfig(path=secrets.path)
         case KubernetesSecrets():
-            login = {name: getattr(secrets, name) for name in KubernetesOptions.model_fields}
-            return KubernetesSecretsConfig(
-                namespace=secrets.namespace, connection=KubernetesOptions.model_construct(**login)
+            connection = _part(KubernetesOptions, secrets)
+            return KubernetesSecretsConfig(namespace=secrets.namespace, connection=connection)
+        case VaultSecrets():
+            return VaultSecretsConfig(
+                path_prefix=secrets.path_prefix, connection=_part(VaultOptions, secrets)
             )
+        case AzureKeyVaultSecrets():
+            return AzureSecretsConfig(connection=_part(AzureOptions, secrets))
         case NoSecrets():
             return NoSecretsConfig()
     assert_never(secrets)
+
+
+def _part(options: type[_Options], settings: BaseModel) -> _Options:
+    """The settings of a base class, which were checked with the rest."""
+    return options.model_construct(**{name: getattr(settings, name) for name in options.model_fields})
 
 
 # --- policy --------------------------------------------------------------------------------

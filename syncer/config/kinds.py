@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from backends.contract import Naming, SinkKind, TargetOptions
 from syncer.config.document import Data, Document
 from syncer.config.errors import FieldPath
-from syncer.config.schema import UNBUILT, SinkEntry, TargetEntry
+from syncer.config.schema import SinkEntry, TargetEntry
 from syncer.config.validation import setting_names, unknown_setting, validate
 
 FindKind = Callable[[str], SinkKind]
@@ -76,9 +76,6 @@ def _check_sink(
     document: Document,
     find_kind: FindKind,
 ) -> CheckedSink | None:
-    if kind in UNBUILT:
-        document.report(("sinks", index, "kind"), f"{kind} is not supported yet")
-        return None
     try:
         found = find_kind(kind)
     except (LookupError, TypeError) as error:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from backends.clients.azure_options import AzureOptions
 from backends.clients.kubernetes_options import KubernetesOptions
+from backends.clients.vault_options import VaultOptions
 from backends.contract import SinkKind
 from backends.secret_value import SecretValue
 from syncer.core.model import Policy
@@ -34,11 +36,32 @@ class KubernetesSecretsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VaultSecretsConfig:
+    """Porter's `hashicorp.vault` plugin."""
+
+    path_prefix: str
+    connection: VaultOptions = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AzureSecretsConfig:
+    """Porter's `azure.keyvault` plugin."""
+
+    connection: AzureOptions = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NoSecretsConfig:
     """No secret store: sensitive outputs cannot be resolved."""
 
 
-SecretsConfig = FilesystemSecretsConfig | KubernetesSecretsConfig | NoSecretsConfig
+SecretsConfig = (
+    FilesystemSecretsConfig
+    | KubernetesSecretsConfig
+    | VaultSecretsConfig
+    | AzureSecretsConfig
+    | NoSecretsConfig
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,8 +23,10 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from backends.clients.azure_options import AzureOptions
 from backends.clients.kubernetes_options import KubernetesOptions
 from backends.clients.references import SecretSetting
+from backends.clients.vault_options import Place, VaultOptions
 from backends.secret_value import SecretValue
 from syncer.config.durations import Duration, DurationOrNone
 from syncer.config.urls import check_literal_text, check_mongodb_url
@@ -37,9 +39,6 @@ from syncer.core.model import (
     UpdatePolicy,
 )
 from syncer.core.templates import parse_value
-
-UNBUILT: Final = frozenset({"vault", "azure-keyvault"})
-"""Kinds of sinks, and of Porter's secret stores, that are planned and cannot be configured yet."""
 
 _NAME_PATTERN: Final = r"^[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$"
 _DNS_LABEL_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
@@ -104,12 +103,26 @@ class FilesystemSecrets(Settings):
 class KubernetesSecrets(KubernetesOptions):
     """Porter's `kubernetes.secrets` plugin: a Secret for each value."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
     kind: Literal["kubernetes"]
     """Which secrets plugin Porter is configured with."""
     namespace: DnsLabel
     """Namespace the plugin keeps its Secrets in. Only read."""
+
+
+class VaultSecrets(VaultOptions):
+    """Porter's `hashicorp.vault` plugin: fields of one KV v2 secret."""
+
+    kind: Literal["vault"]
+    """Which secrets plugin Porter is configured with."""
+    path_prefix: Place
+    """The plugin's `path_prefix`: the mount of the KV engine, and the path of the secret in it. Only read."""
+
+
+class AzureKeyVaultSecrets(AzureOptions):
+    """Porter's `azure.keyvault` plugin: a secret for each value."""
+
+    kind: Literal["azure-keyvault"]
+    """Which secrets plugin Porter is configured with."""
 
 
 class NoSecrets(Settings):
@@ -119,7 +132,10 @@ class NoSecrets(Settings):
     """Which secrets plugin Porter is configured with."""
 
 
-Secrets = Annotated[FilesystemSecrets | KubernetesSecrets | NoSecrets, Field(discriminator="kind")]
+Secrets = Annotated[
+    FilesystemSecrets | KubernetesSecrets | VaultSecrets | AzureKeyVaultSecrets | NoSecrets,
+    Field(discriminator="kind"),
+]
 
 
 class SourceSettings(Settings):

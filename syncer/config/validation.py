@@ -14,7 +14,6 @@ from pydantic_core import ErrorDetails
 
 from syncer.config.document import Data, Document, member
 from syncer.config.errors import FieldPath
-from syncer.config.schema import UNBUILT
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -33,6 +32,9 @@ _MESSAGES: Final = {
     "string_too_short": "should not be empty",
     "union_tag_not_found": "is required",
 }
+
+_TAGS: Final = ("kind", "method")
+"""Settings that say which member of a union the others belong to."""
 
 
 def validate(model: type[Model], data: Data, path: FieldPath, document: Document) -> Model | None:
@@ -75,8 +77,7 @@ def _message(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if kind == "extra_forbidden":
         return unknown_setting(str(detail["loc"][-1]), _names_at(model, detail["loc"][:-1]))
     if kind == "union_tag_invalid":
-        unbuilt = f"{context['tag']} is not supported yet, " if context["tag"] in UNBUILT else ""
-        return f"{unbuilt}should be one of {context['expected_tags']}"
+        return f"should be one of {context['expected_tags']}"
     if kind == "string_pattern_mismatch":
         return f"should match {context['pattern']}"
     return _MESSAGES.get(kind, _lower_first(detail["msg"].removeprefix("Value error, ")))
@@ -93,16 +94,24 @@ def _locate(data: Data, detail: ErrorDetails) -> tuple[FieldPath, Data]:
     """
     *steps, last = detail["loc"] or ("",)
     path: list[str | int] = []
-    node = data
+    node, picked = data, False
     for step in (*steps, last):
+        if not picked and step in _tags_of(node):
+            picked = True  # NB: a setting may be called what the member is: auth: {method: token, token: ...}
+            continue
         for found in member(node, step):
-            node = found
+            node, picked = found, False
             path.append(step)
     if detail["type"] == "missing":
         path.append(last)
     if detail["type"].startswith("union_tag_"):
-        path.append("kind")
+        path.append(str(detail.get("ctx", {}).get("discriminator", "kind")).strip("'"))
     return tuple(path), node
+
+
+def _tags_of(node: Data) -> tuple[Data, ...]:
+    """What picks the member of a union that this part of the file is."""
+    return tuple(node.get(name) for name in _TAGS) if isinstance(node, dict) else ()
 
 
 def _names_at(model: type[BaseModel], steps: Iterable[str | int]) -> frozenset[str]:
@@ -129,5 +138,6 @@ def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
 
 
 def _has_tag(model: type[BaseModel], step: str | int) -> bool:
-    kind = model.model_fields.get("kind")
-    return kind is not None and step in get_args(kind.annotation)
+    """Whether this is the member of a union that `step`, the value of its tag, picks."""
+    tags = (model.model_fields.get(name) for name in _TAGS)
+    return any(tag is not None and step in get_args(tag.annotation) for tag in tags)

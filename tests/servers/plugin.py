@@ -1,4 +1,5 @@
-"""pytest fixtures for the servers: `kube_cluster`, `kube_namespace`, `mongo_server`, `mongo_url`.
+"""pytest fixtures for the servers: `kube_cluster`, `kube_namespace`, `mongo_server`, `mongo_url`, `bao_server`,
+`keyvault_server`, `key_vault`.
 
 A server is built before the first test runs (so no test's timeout covers that), started by the first
 test that asks for it, and serves the whole session. Where it cannot be had the test is skipped with the
@@ -19,10 +20,12 @@ import pytest
 
 from tests.servers import builds
 from tests.servers.cache import MissingPrerequisiteError
+from tests.servers.keyvault import KeyVaultServer, Vault
 from tests.servers.kubernetes import KubeCluster
 from tests.servers.mongodb import MongoServer
+from tests.servers.openbao import BaoServer
 
-Server = TypeVar("Server", KubeCluster, MongoServer)
+Server = TypeVar("Server", KubeCluster, MongoServer, BaoServer, KeyVaultServer)
 
 _BUILDS: dict[str, Sequence[Callable[[], Path]]] = {
     "kube_cluster": (builds.etcd, builds.kube_apiserver),
@@ -40,6 +43,26 @@ def kube_cluster() -> Iterator[KubeCluster]:
 def mongo_server() -> Iterator[MongoServer]:
     """A MongoDB-wire server with change streams."""
     yield from _running(MongoServer.start)
+
+
+@pytest.fixture(scope="session")
+def bao_server() -> Iterator[BaoServer]:
+    """An OpenBao with TLS and an audit log; each test makes the mounts, policies and tokens it needs."""
+    yield from _running(BaoServer.start)
+
+
+@pytest.fixture(scope="session")
+def keyvault_server() -> Iterator[KeyVaultServer]:
+    """The stand-in for Azure Key Vault and for the login it takes."""
+    yield from _running(KeyVaultServer.start)
+
+
+@pytest.fixture
+def key_vault(keyvault_server: KeyVaultServer) -> Iterator[Vault]:
+    """A fresh, empty key vault."""
+    vault = keyvault_server.new_vault()
+    yield vault
+    vault.close()
 
 
 @pytest.fixture
@@ -76,7 +99,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if report.failed and isinstance(item, pytest.Function):
         for name, server in item.funcargs.items():
-            if isinstance(server, KubeCluster | MongoServer):
+            if isinstance(server, KubeCluster | MongoServer | BaoServer):
                 report.sections.append((f"log of {name}", server.log_tail()))
     return report
 

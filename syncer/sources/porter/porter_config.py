@@ -18,6 +18,7 @@ from typing import Final
 
 import yaml
 
+from backends.secret_value import SecretValue
 from syncer.core.errors import SourceRefused
 
 SCHEMA: Final = "2.0.0"
@@ -47,7 +48,30 @@ class KubernetesPlugin:
     """None: the one Porter itself runs in."""
 
 
-SecretsPlugin = HostPlugin | FilesystemPlugin | KubernetesPlugin
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaultPlugin:
+    address: str
+    token: SecretValue
+    path_prefix: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicePrincipal:
+    """An application the environment names, as the Azure SDKs read it."""
+
+    tenant_id: str
+    client_id: str
+    client_secret: SecretValue
+
+
+@dataclass(frozen=True, slots=True)
+class AzurePlugin:
+    vault_url: str
+    principal: ServicePrincipal | None
+    """None: whoever is logged in to the `az` command."""
+
+
+SecretsPlugin = HostPlugin | FilesystemPlugin | KubernetesPlugin | VaultPlugin | AzurePlugin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +111,42 @@ class _Reader:
                 return FilesystemPlugin(self._home / "secrets")
             case "kubernetes.secrets":
                 return KubernetesPlugin(self._text(options, "namespace", HostPlugin()) or None)
+            case "hashicorp.vault":
+                return self._vault(options)
+            case "azure.keyvault":
+                return self._azure(options)
             case _:
-                raise SourceRefused(f"Porter's secrets plugin {plugin!r} is not supported yet")
+                raise SourceRefused(f"Porter's secrets plugin {plugin!r} is not supported")
+
+    def _vault(self, options: _Settings) -> VaultPlugin:
+        found = {
+            name: self._text(options, name, HostPlugin())
+            for name in ("vault_addr", "vault_token", "path_prefix")
+        }
+        for name, text in found.items():
+            if not text:
+                raise SourceRefused(f"Porter's hashicorp.vault secrets have no {name}")
+        return VaultPlugin(
+            address=found["vault_addr"],
+            token=SecretValue(found["vault_token"].encode()),
+            path_prefix=found["path_prefix"],
+        )
+
+    def _azure(self, options: _Settings) -> AzurePlugin:
+        url = self._text(options, "vault-url", HostPlugin())
+        name = self._text(options, "vault", HostPlugin())
+        if not url and not name:
+            raise SourceRefused("Porter's azure.keyvault secrets have neither vault nor vault-url")
+        return AzurePlugin(url or f"https://{name}.vault.azure.net", self._principal())
+
+    def _principal(self) -> ServicePrincipal | None:
+        names = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
+        tenant, client, secret = (self._environ.get(name, "") for name in names)
+        if not (tenant and client and secret):
+            return None
+        return ServicePrincipal(
+            tenant_id=tenant, client_id=client, client_secret=SecretValue(secret.encode())
+        )
 
     def url(self, secrets: SecretsPlugin) -> str:
         plugin, options = self._plugin("storage", default="mongodb-docker")
@@ -213,7 +271,7 @@ def _secret(name: str, secrets: SecretsPlugin) -> str:
                 return (folder / Path(name).name).read_text("utf-8")
             except (OSError, UnicodeDecodeError):
                 raise SourceRefused(f"the secret {name} of Porter's configuration cannot be read") from None
-        case HostPlugin() | KubernetesPlugin():
+        case HostPlugin() | KubernetesPlugin() | VaultPlugin() | AzurePlugin():
             raise SourceRefused(
                 f"Porter's configuration uses ${{secret.{name}}}: filled in only for the filesystem plugin"
             )

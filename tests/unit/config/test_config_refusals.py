@@ -65,13 +65,12 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         (2, "source: {kind: dump, path: x}", ("source.secrets", "is required")),
         (2, "source: {kind: dump, path: 5, secrets: {kind: none}}", ("source.path", "should be a path")),
         (2, "source: {kind: porter, secrets: {kind: none}}", ("source.secrets", "unknown setting; there are: context, deletionCheckInterval, home, id, kind, pollInterval, settleTime")),
-        (2, "source: {kind: dump, path: x, secrets: {kind: vault}}", ("source.secrets.kind", "vault is not supported yet, should be one of 'filesystem', 'kubernetes', 'none'")),
-        (2, "source: {kind: dump, path: x, secrets: {kind: azure-keyvault}}", ("source.secrets.kind", "azure-keyvault is not supported yet, should be one of 'filesystem', 'kubernetes', 'none'")),
+        (2, "source: {kind: dump, path: x, secrets: {kind: vault, address: 'https://v', auth: {method: cert}, clientCertificate: x}}", ("source.secrets.pathPrefix", "is required")),
+        (2, "source: {kind: dump, path: x, secrets: {kind: azure}}", ("source.secrets.kind", "should be one of 'filesystem', 'kubernetes', 'vault', 'azure-keyvault', 'none'")),
         (2, "source: {kind: dump, path: x, secrets: {kind: kubernetes}}", ("source.secrets.namespace", "is required")),
         (3, "sinks: [{name: out, kind: shlef}]", ("sinks[0].kind", "there is no such kind of sink; installed are: drawer, shelf")),
         (3, "sinks: [{name: out}]", ("sinks[0].kind", "is required")),
         (3, "sinks: [{name: out, kind: ''}]", ("sinks[0].kind", "should not be empty")),
-        (3, "sinks: [{name: out, kind: vault, address: x}]", ("sinks[0].kind", "vault is not supported yet")),
         (3, "sinks: [{name: out, kind: shelf, path: x}, {name: 'a:b', kind: shelf, path: y}]", ("sinks[1].name", NAME)),
         (3, "sinks: [{name: out, kind: shelf}]", ("sinks[0].path", "is required")),
         (4, "rules: []", ("rules", "should not be empty")),
@@ -154,7 +153,7 @@ source:
   kind: mongodb
   url: {env: NOT_SET}
   pollInterval: 0s
-  secrets: {kind: vault}
+  secrets: {kind: cupboard}
 sinks:
   - {name: out, kind: shelf, path: x}
   - {name: out, kind: shelf, path: y}

@@ -140,8 +140,9 @@ def test_variables_nobody_uses_do_no_harm(tmp_path):
         ({"default-storage": "gone"}, "does not define it"),
         ({"default-storage": "gone", "storage": "x"}, "does not define it"),
         ({"default-storage-plugin": "etcd"}, "'etcd' is not supported"),
-        ({"default-secrets-plugin": "azure.keyvault"}, "'azure.keyvault' is not supported yet"),
-        ({"default-secrets-plugin": "hashicorp.vault"}, "'hashicorp.vault' is not supported yet"),
+        ({"default-secrets-plugin": "azure.keyvault"}, "neither vault nor vault-url"),
+        ({"default-secrets-plugin": "hashicorp.vault"}, "have no vault_addr"),
+        ({"default-secrets-plugin": "cyberark"}, "'cyberark' is not supported"),
         (
             {"default-secrets": "v", "secrets": [{"name": "v", "plugin": "hashicorp.vault"}]},
             "hashicorp.vault",
