@@ -46,6 +46,18 @@ class VaultAuth(ClientOptions):
     """Base of the ways to log in."""
 
 
+class MountedAuth(VaultAuth):
+    """Base of those that are an auth method of the server."""
+
+    method: str
+    mount: Place | None = None
+    """Where the auth method is mounted. Default: under its own name."""
+
+    @property
+    def at(self) -> str:
+        return self.mount or self.method
+
+
 class TokenAuth(VaultAuth):
     """A token as it is: given, or in a file that somebody else (an agent) keeps fresh."""
 
@@ -63,20 +75,18 @@ class TokenAuth(VaultAuth):
         return self
 
 
-class KubernetesAuth(VaultAuth):
+class KubernetesAuth(MountedAuth):
     """A service account of Kubernetes."""
 
     method: Literal["kubernetes"]
     """How to log in; the other settings here belong to that."""
     role: Text
     """Role of the auth method."""
-    mount: Place = "kubernetes"
-    """Where the auth method is mounted."""
     token_file: Path = SERVICE_ACCOUNT_TOKEN
     """File with the service account's token; read at each login."""
 
 
-class AppRoleAuth(VaultAuth):
+class AppRoleAuth(MountedAuth):
     """An AppRole."""
 
     method: Literal["approle"]
@@ -85,11 +95,9 @@ class AppRoleAuth(VaultAuth):
     """The role's id, which is no secret."""
     secret_id: Credential | None = None
     """The secret id, where the role is bound to one."""
-    mount: Place = "approle"
-    """Where the auth method is mounted."""
 
 
-class JwtAuth(VaultAuth):
+class JwtAuth(MountedAuth):
     """A JSON web token in a file, such as a workload's identity."""
 
     method: Literal["jwt"]
@@ -98,11 +106,9 @@ class JwtAuth(VaultAuth):
     """Role of the auth method."""
     token_file: Path
     """File with the token; read at each login."""
-    mount: Place = "jwt"
-    """Where the auth method is mounted."""
 
 
-class UserpassAuth(VaultAuth):
+class UserpassAuth(MountedAuth):
     """A user of Vault's own."""
 
     method: Literal["userpass"]
@@ -111,22 +117,18 @@ class UserpassAuth(VaultAuth):
     """Name of the user."""
     password: Credential
     """The user's password."""
-    mount: Place = "userpass"
-    """Where the auth method is mounted."""
 
 
-class CertAuth(VaultAuth):
+class CertAuth(MountedAuth):
     """The client certificate that `clientCertificate` and `clientKey` name."""
 
     method: Literal["cert"]
     """How to log in; the other settings here belong to that."""
-    role: StrictStr = ""
+    role: Text | None = None
     """Name of the certificate role. Default: any that fits."""
-    mount: Place = "cert"
-    """Where the auth method is mounted."""
 
 
-class LdapAuth(VaultAuth):
+class LdapAuth(MountedAuth):
     """A user of an LDAP directory. Experimental."""
 
     method: Literal["ldap"]
@@ -135,11 +137,9 @@ class LdapAuth(VaultAuth):
     """Name of the user."""
     password: Credential
     """The user's password."""
-    mount: Place = "ldap"
-    """Where the auth method is mounted."""
 
 
-class AwsAuth(VaultAuth):
+class AwsAuth(MountedAuth):
     """Access keys of AWS IAM. Experimental."""
 
     method: Literal["aws"]
@@ -156,11 +156,9 @@ class AwsAuth(VaultAuth):
     """Region of the STS endpoint that is signed for."""
     header_value: Text | None = None
     """Value of the server id header that the role may demand."""
-    mount: Place = "aws"
-    """Where the auth method is mounted."""
 
 
-class AzureAuth(VaultAuth):
+class AzureAuth(MountedAuth):
     """An access token of Azure in a file. Experimental."""
 
     method: Literal["azure"]
@@ -175,11 +173,9 @@ class AzureAuth(VaultAuth):
     """Resource group of the virtual machine."""
     vm_name: Text | None = None
     """Name of the virtual machine."""
-    mount: Place = "azure"
-    """Where the auth method is mounted."""
 
 
-class GcpAuth(VaultAuth):
+class GcpAuth(MountedAuth):
     """A signed token of Google Cloud in a file. Experimental."""
 
     method: Literal["gcp"]
@@ -188,8 +184,6 @@ class GcpAuth(VaultAuth):
     """Role of the auth method."""
     token_file: Path
     """File with the token; read at each login."""
-    mount: Place = "gcp"
-    """Where the auth method is mounted."""
 
 
 AnyAuth = (

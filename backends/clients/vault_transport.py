@@ -176,17 +176,19 @@ def _login(client: hvac.Client, auth: AnyAuth, credential: str) -> Any:
     match auth:
         case KubernetesAuth() | GcpAuth():
             method = getattr(client.auth, auth.method)
-            found = method.login(auth.role, credential, use_token=False, mount_point=auth.mount)
+            found = method.login(auth.role, credential, use_token=False, mount_point=auth.at)
         case UserpassAuth() | LdapAuth():
             method = getattr(client.auth, auth.method)
-            found = method.login(auth.username, credential, use_token=False, mount_point=auth.mount)
-        case AppRoleAuth(role_id=role, mount=mount):
+            found = method.login(auth.username, credential, use_token=False, mount_point=auth.at)
+        case AppRoleAuth(role_id=role, at=mount):
             secret_id = credential or None
             found = client.auth.approle.login(role, secret_id, use_token=False, mount_point=mount)
-        case JwtAuth(role=role, mount=mount):
+        case JwtAuth(role=role, at=mount):
             found = client.auth.jwt.jwt_login(role, credential, use_token=False, path=mount)
-        case CertAuth(role=role, mount=mount):
-            found = client.adapter.login(f"/v1/auth/{mount}/login", use_token=False, json={"name": role})
+        case CertAuth(role=role, at=mount):
+            found = client.adapter.login(
+                f"/v1/auth/{mount}/login", use_token=False, json={"name": role or ""}
+            )
         case AwsAuth():
             found = _login_to_aws(client, auth)
         case AzureAuth():
@@ -206,7 +208,7 @@ def _login_to_azure(client: hvac.Client, auth: AzureAuth, credential: str) -> An
         resource_group_name=auth.resource_group_name,
         vm_name=auth.vm_name,
         use_token=False,
-        mount_point=auth.mount,
+        mount_point=auth.at,
     )
 
 
@@ -219,7 +221,7 @@ def _login_to_aws(client: hvac.Client, auth: AwsAuth) -> Any:
         role=auth.role,
         use_token=False,
         region=auth.region,
-        mount_point=auth.mount,
+        mount_point=auth.at,
     )
 
 

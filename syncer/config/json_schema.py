@@ -19,7 +19,7 @@ from backends.loading import find_kind
 from syncer.config.durations import PATTERN, duration_text
 from syncer.config.schema import ConfigFile, SinkEntry, TargetEntry
 
-BUILT_IN_KINDS: Final = ("file", "kubernetes", "vault")
+BUILT_IN_KINDS: Final = ("azure-keyvault", "file", "kubernetes", "vault")
 
 JsonSchema = dict[str, Any]
 
