@@ -78,6 +78,7 @@ class KeyVaultClient:
         self._options = options
         self._pacer = pacer
         self._session: aiohttp.ClientSession
+        self._login: Login
         self._client: SecretClient
 
     async def __aenter__(self) -> Self:
@@ -85,13 +86,13 @@ class KeyVaultClient:
         pacer = self._pacer or shared_pacer(options.vault_url, seconds)
         self._session = new_session(options.ca_file)
         try:
-            login = Login(options, Transport(self._session, seconds), time.monotonic)
+            self._login = Login(options, Transport(self._session, seconds), time.monotonic)
         except SinkError:
             await self._session.close()
             raise
         self._client = SecretClient(
             options.vault_url,
-            login,
+            self._login,
             api_version=_API_VERSION,
             verify_challenge_resource=options.verify_challenge_resource,
             transport=PacedTransport(self._session, seconds, pacer),
@@ -186,8 +187,14 @@ class KeyVaultClient:
             raise no_answer(call, sent=True, why="the answer is not a key vault's") from None
 
     async def _send(self, call: Call, method: str, path: str, *, body: Json | None = None) -> Json | Answer:
-        """The object that was answered ({} for none), or the refusal."""
+        """The object that was answered ({} for none), or the refusal. A refused token is replaced once."""
         request = HttpRequest(method, path) if body is None else HttpRequest(method, path, json=body)
+        answer = await self._exchange(call, request)
+        if isinstance(answer, Answer) and answer.status == HTTPStatus.UNAUTHORIZED and self._login.forget():
+            return await self._exchange(call, request)
+        return answer
+
+    async def _exchange(self, call: Call, request: HttpRequest) -> Json | Answer:
         try:
             response: Any = await self._client.send_request(request)
             status, headers, content = response.status_code, response.headers, response.content

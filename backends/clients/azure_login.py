@@ -7,6 +7,7 @@ does, for what workload's and managed identities are left to find there.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -37,6 +38,9 @@ from backends.errors import AuthenticationFailed, SinkError, SinkUnavailable
 
 _NO_RETRIES: Final[Mapping[str, Any]] = {"retry_total": 0, "retry_status": 0, "permit_redirects": False}
 
+_FORGETTING_PAUSE: Final = 10.0
+"""Seconds in which a token is dropped only once, however many requests it is refused for."""
+
 
 class Login:
     """A credential for the SDK that raises `SinkError`s and asks for one token at a time.
@@ -52,6 +56,7 @@ class Login:
         self._clock = clock
         self._turn = asyncio.Lock()
         self._failed: tuple[float, SinkError] | None = None
+        self._next_forgetting = -math.inf
         self._credential: AsyncSupportsTokenInfo | None = self._new_credential()
 
     async def get_token_info(
@@ -79,6 +84,17 @@ class Login:
             options["tenant_id"] = tenant_id
         info = await self.get_token_info(*scopes, options=options)
         return AccessToken(info.token, info.expires_on)
+
+    def forget(self) -> bool:
+        """Drop every token that is cached: the vault refused one. False: that was done a moment ago.
+
+        azure-identity would give the same one out until it expires.
+        """
+        now = self._clock()
+        if now < self._next_forgetting:
+            return False
+        self._credential, self._next_forgetting = None, now + _FORGETTING_PAUSE
+        return True
 
     async def close(self) -> None:
         """Nothing is left open: the transport is its maker's."""

@@ -49,9 +49,13 @@ def new_session(ca_file: Path | None) -> aiohttp.ClientSession:
             raise AuthenticationFailed(f"the certificates in {str(ca_file)!r} cannot be used") from None
     connector = aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=context)
     # As the SDK makes its own: it unpacks answers itself.
-    return aiohttp.ClientSession(
+    session = aiohttp.ClientSession(
         connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
     )
+    # Otherwise aiohttp silently sends a PUT or DELETE again when its connection breaks: a second version
+    # would be made, or what somebody wrote in between deleted. It has no public switch.
+    session._retry_connection = False  # noqa: SLF001
+    return session
 
 
 class Transport(AioHttpTransport):  # type: ignore[misc]  # exported lazily, hence untyped

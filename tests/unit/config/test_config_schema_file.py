@@ -19,8 +19,18 @@ from syncer.config.json_schema import BUILT_IN_KINDS, compose_schema, config_sch
 from syncer.config.loading import load_config
 
 ROOT = Path(__file__).parents[3]
-EXAMPLES = ("examples/quickstart/syncer.yaml", "examples/kubernetes.yaml", "syncer/config/starter.yaml")
-ENVIRON = {"HOME": "/home/ann", "PORTER_MONGODB_URL": "mongodb://app:pw@db/porter"}
+EXAMPLES = (
+    "examples/quickstart/syncer.yaml",
+    "examples/kubernetes.yaml",
+    "examples/four-sinks.yaml",
+    "syncer/config/starter.yaml",
+)
+ENVIRON = {
+    "HOME": "/home/ann",
+    "PORTER_MONGODB_URL": "mongodb://app:pw@db/porter",
+    "VAULT_SECRET_ID": "x",
+    "AZURE_CLIENT_SECRET": "x",
+}
 
 
 def settings_in(schema: object) -> Iterator[tuple[str, Mapping[str, object]]]:
