@@ -19,11 +19,13 @@ import requests
 import trustme
 
 from tests.servers.cache import MissingPrerequisiteError
+from tests.servers.openbao_agent import AgentSettings, BaoAgent
 from tests.servers.openbao_audit import BaoAudit
+from tests.servers.openbao_auth import AppRoleLogin, BaoAuth, Limits
 from tests.servers.openbao_client import BaoAnswer, BaoApi, BaoClient, BaoError, session_with
 from tests.servers.processes import Child, ServerFailedError, free_port
 
-__all__ = ["BaoAnswer", "BaoClient", "BaoError", "BaoServer", "executable"]
+__all__ = ["BaoAgent", "BaoAnswer", "BaoAuth", "BaoClient", "BaoError", "BaoServer", "Limits", "executable"]
 
 _READY_SECONDS = 30
 _AUDIT_LOG = "audit.log"
@@ -108,6 +110,11 @@ class BaoServer(BaoApi):
         """What was asked of the server, as it saw it."""
         return BaoAudit(self.folder / _AUDIT_LOG)
 
+    @property
+    def auth(self) -> BaoAuth:
+        """Ways to log in."""
+        return BaoAuth(self.admin, self.folder)
+
     def client(self, token: str, namespace: str | None = None) -> BaoClient:
         """A blocking client with this token."""
         return BaoClient(self.url, token, self._session, namespace)
@@ -144,6 +151,36 @@ class BaoServer(BaoApi):
         """Inside the block the server accepts connections and answers nothing."""
         with self._child.paused():
             yield
+
+    @contextmanager
+    def agent(
+        self,
+        template: str,
+        credentials: str | AppRoleLogin,
+        *,
+        once: bool = False,
+        interval: str = "1s",
+        namespace: str | None = None,
+    ) -> Iterator[BaoAgent]:
+        """Inside the block an agent renders this template, logged in by a token or a role.
+
+        A template is that of consul-template: {{ with secret "kv/data/app" }}{{ .Data.data.key }}{{ end }}
+        """
+        folder = Path(tempfile.mkdtemp(prefix="agent-", dir=self.folder))
+        settings = AgentSettings(
+            address=self.url,
+            ca_file=self.ca_file,
+            template=template,
+            credentials=credentials,
+            once=once,
+            interval=interval,
+            namespace=namespace,
+        )
+        agent = BaoAgent.start(executable(), folder, settings)
+        try:
+            yield agent
+        finally:
+            agent.stop()
 
     def log_tail(self) -> str:
         """The last lines of the server's log."""

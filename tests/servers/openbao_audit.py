@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 WRITES = frozenset({"create", "update", "patch", "delete"})
 
+_TRIAL = "sys/audit/test"  # the device tries itself; nobody asked for it
+_WITHOUT_END = "sys/seal"  # nothing is written down once it is sealed
 _PATIENCE = 5  # seconds for the server to end a request that it has begun
 
 
@@ -67,18 +69,11 @@ class BaoAudit:
     ) -> tuple[BaoRequest, ...]:
         """All requests since a position whose paths begin so, in the order they came in."""
         deadline = time.monotonic() + _PATIENCE
-        raw = self._latest(since)
-        while _unfinished(raw) and time.monotonic() < deadline:
+        found = self._matching(since, prefix, accessor, operations)
+        while any(_goes_on(each) for each in found) and time.monotonic() < deadline:
             time.sleep(0.01)
-            raw = self._latest(since)
-        found = (_request(entry) for entry in raw)
-        return tuple(
-            each
-            for each in found
-            if each.path.startswith(prefix)
-            and accessor in (None, each.accessor)
-            and (operations is None or each.operation in operations)
-        )
+            found = self._matching(since, prefix, accessor, operations)
+        return found
 
     def writes(
         self, *, since: int = 0, prefix: str = "", accessor: str | None = None
@@ -92,6 +87,17 @@ class BaoAudit:
             each.operation for each in self.requests(since=since, prefix=prefix, accessor=accessor)
         )
 
+    def _matching(
+        self, since: int, prefix: str, accessor: str | None, operations: Collection[str] | None
+    ) -> tuple[BaoRequest, ...]:
+        return tuple(
+            each
+            for each in map(_request, self._latest(since))
+            if each.path.startswith(prefix)
+            and accessor in (None, each.accessor)
+            and (operations is None or each.operation in operations)
+        )
+
     def _latest(self, since: int) -> list[dict[str, Any]]:
         """The last entry of each request; there is one when it comes in, and one when it is answered."""
         latest: dict[str, dict[str, Any]] = {}
@@ -102,11 +108,11 @@ class BaoAudit:
                     if line.endswith(b"\n"):
                         entry = json.loads(line)
                         latest[entry["request"]["id"]] = entry
-        return list(latest.values())
+        return [entry for entry in latest.values() if entry["request"]["path"] != _TRIAL]
 
 
-def _unfinished(entries: Iterable[dict[str, Any]]) -> bool:
-    return any(entry["type"] == "request" for entry in entries)
+def _goes_on(request: BaoRequest) -> bool:
+    return request.raw["type"] == "request" and request.path != _WITHOUT_END
 
 
 def _request(entry: dict[str, Any]) -> BaoRequest:

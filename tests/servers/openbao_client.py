@@ -7,6 +7,7 @@ retries nothing and follows no redirects.
 from __future__ import annotations
 
 import secrets
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ import requests
 Json = dict[str, Any]
 
 _TIMEOUT = 30  # seconds
+_PATIENCE = 10  # seconds
 _MERGE = "application/merge-patch+json"
 
 
@@ -104,9 +106,17 @@ class BaoApi(ABC):
         """A fresh KV engine; `config` is that of version 2: cas_required, max_versions, delete_version_after."""
         path = f"kv-{secrets.token_hex(4)}"
         self.write(f"sys/mounts/{path}", {"type": "kv", "options": {"version": str(version)}})
+        if version == 2:
+            self._until_upgraded(path)
         if config:
             self.write(f"{path}/config", config)
         return path
+
+    def _until_upgraded(self, path: str) -> None:
+        # NB: an engine of version 2 begins as one of version 1, and refuses everything for a moment.
+        deadline = time.monotonic() + _PATIENCE
+        while self.send("GET", f"{path}/config").status == 400 and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def unmount(self, path: str) -> None:
         """Removes an engine with all its secrets."""
