@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import harmonic_mean
 
 from bench.rig import Measured
+from bench.stages import Stage
 from bench.workload import OUTPUTS
 
 _MEGABYTE = 1024 * 1024
@@ -31,21 +32,24 @@ class Figure:
 
 
 def figures(
-    installations: int, bare: Sequence[float], cold: Measured, idle: Sequence[Measured]
+    installations: int, stage: Stage, bare: Sequence[float], cold: Measured, idle: Sequence[Measured]
 ) -> list[Figure]:
     """`bare`: creates per second, before and after the cold sync; `idle`: passes with nothing to do."""
-    return [*_cold(installations, bare, cold), *_idle(installations, idle), *_resources(cold, idle)]
+    return [*_cold(installations, stage, bare, cold), *_idle(installations, idle), *_resources(cold, idle)]
 
 
-def _cold(installations: int, bare: Sequence[float], cold: Measured) -> Iterable[Figure]:
-    rate, both = cold.syncer.actions.get("create", 0) / cold.syncer.wall, harmonic_mean(bare)
-    yield Figure(what="bare loop, before", value=bare[0], unit="creates/s")
-    yield Figure(what="bare loop, after", value=bare[-1], unit="creates/s")
+def _cold(installations: int, stage: Stage, bare: Sequence[float], cold: Measured) -> Iterable[Figure]:
+    rate = cold.syncer.actions.get("create", 0) / cold.syncer.wall
     yield Figure(what="cold sync", value=rate, unit="creates/s")
-    yield Figure(what="cold sync / bare loop", value=100 * rate / both, unit="%", at_least=60)
+    if bare:
+        yield Figure(what="bare loop, before", value=bare[0], unit="creates/s")
+        yield Figure(what="bare loop, after", value=bare[-1], unit="creates/s")
+        ratio = 100 * rate / harmonic_mean(bare)
+        yield Figure(what="cold sync / bare loop", value=ratio, unit="%", at_least=stage.bare_budget)
     yield Figure(what="cold sync: time", value=cold.syncer.wall, unit="s")
     yield Figure(what="cold sync: CPU", value=_per_thousand(cold.syncer.cpu, installations), unit="s/1000")
-    yield Figure(what="cold sync: writes", value=cold.writes, at_most=installations)
+    most = installations * stage.secrets_each * stage.writes_each
+    yield Figure(what="cold sync: writes", value=cold.writes, at_most=most)
     values = cold.values / installations
     yield Figure(what="cold sync: values fetched for each", value=values, at_most=len(OUTPUTS))
     yield Figure(what="cold sync: database queries", value=cold.queries, at_most=installations / 4 + 40)

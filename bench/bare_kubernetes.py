@@ -1,6 +1,6 @@
 """The loop the syncer is compared with: POSTs Secrets of the syncer's shape, and does nothing else.
 
-`python -m bench.bare KUBECONFIG COUNT PREFIX` creates them in namespaces `bare-0` ... with bodies
+`python -m bench.bare_kubernetes KUBECONFIG COUNT PREFIX` creates them in namespaces `bare-0` ... with bodies
 encoded beforehand, 32 requests in flight, and prints the seconds it took.
 """
 
