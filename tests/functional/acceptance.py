@@ -82,6 +82,15 @@ def before_the_uninstall(documents: Documents) -> None:
     storefront["status"] |= {"uninstalled": None, "action": "install", "resultId": last}
 
 
+def remove_from_dump(dump: Path, *names: str) -> None:
+    """What a dump would be after `porter installations delete`."""
+    for collection in ("installations", "runs", "results", "outputs"):
+        field_name = "name" if collection == "installations" else "installation"
+        path = dump / f"{collection}.bson"
+        kept = [one for one in bson.decode_all(path.read_bytes()) if one[field_name] not in names]
+        path.write_bytes(b"".join(map(bson.encode, kept)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class MongoDatabase:
     """A database on the MongoDB-wire server."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ class Estate:
         cluster.admin.create_namespace(space)
         verbs = ["get", "list", "create", "update", "delete"]
         cluster.grant("syncer", [{"apiGroups": [""], "resources": ["secrets"], "verbs": verbs}], space)
+        shutil.copytree(ROOT / "examples/quickstart/dump", folder / "dump")
         policy = (ROOT / "examples/vault/policy.hcl").read_text().replace('path "secret/', f'path "{mount}/')
         environ = {"VAULT_TOKEN": bao.token(policy), "AZURE_CLIENT_SECRET": entra.identity.client_secret}
         return cls(
@@ -56,11 +58,16 @@ class Estate:
             environ=environ,
         )
 
+    @property
+    def dump(self) -> Path:
+        return self.folder / "dump"
+
     def document(self) -> Document:
         """The example, with what every user changes in it changed."""
         found: Document = yaml.safe_load(EXAMPLE.read_text())
         found["namespaces"] = {"shop": self.space}
-        found["source"]["path"] = str(ROOT / "examples/quickstart/dump")
+        found["source"]["path"] = str(self.dump)
+        found["guard"] = {"grace": "1ms"}
         found["source"]["secrets"]["path"] = str(ROOT / "examples/quickstart/secrets")
         sinks = {sink["name"]: sink for sink in found["sinks"]}
         sinks["cluster"] |= {

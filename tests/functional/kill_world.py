@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bson
 import yaml
 
+from tests.functional.acceptance import remove_from_dump
 from tests.servers.http_proxy import HttpProxy
 from tests.servers.http_rules import after, everything
 from tests.servers.keyvault import KeyVaultServer
@@ -91,11 +91,7 @@ class Place(ABC):
             shutil.copytree(QUICKSTART / "secrets", self.folder / "secrets")
         shutil.copytree(QUICKSTART / "dump", dump, dirs_exist_ok=True)
         if not installed:
-            for name in ("installations", "runs", "results", "outputs"):
-                found = bson.decode_all((dump / f"{name}.bson").read_bytes())
-                field = "name" if name == "installations" else "installation"
-                kept = [bson.encode(one) for one in found if one[field] != "orders-db"]
-                (dump / f"{name}.bson").write_bytes(b"".join(kept))
+            remove_from_dump(dump, "orders-db")
 
     def killed_at(self, number: int) -> bool:
         """Whether a pass was killed after its n-th request; False: it needed fewer, and ended well."""

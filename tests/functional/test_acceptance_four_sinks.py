@@ -11,6 +11,7 @@ import json
 import pytest
 
 from syncer.cli import main
+from tests.functional.acceptance import remove_from_dump
 from tests.functional.four_sinks import SINKS, Estate
 
 PASSWORD = b"battery staple"
@@ -78,3 +79,44 @@ def test_with_one_sink_down_the_others_are_complete_and_it_is_named(estate, run,
     code, shown = run(estate.configure(), "once", "-o", "json")
     assert code == 0, shown.err
     assert estate.contents()[down] == contents[up[0]]
+
+
+def strangers(estate):
+    """A secret of somebody else in each of two sinks, and everything there is of them."""
+    return (
+        estate.bao.read(f"{estate.mount}/metadata/porter/{estate.space}/orders-db"),
+        estate.bao.read(f"{estate.mount}/data/porter/{estate.space}/orders-db"),
+        estate.vault.versions(f"{estate.space}-orders-db-host"),
+    )
+
+
+def test_a_strangers_secrets_are_left_until_they_are_adopted(estate, run):
+    estate.bao.write(f"{estate.mount}/data/porter/{estate.space}/orders-db", {"data": {"theirs": "x"}})
+    estate.vault.put(f"{estate.space}-orders-db-host", "theirs", tags={})
+    before, path = strangers(estate), estate.configure()
+    code, shown = run(path, "once", "-o", "json")
+    assert (code, json.loads(shown.out)["summary"]["conflict"]) == (4, 2)
+    assert strangers(estate) == before
+    addresses = (f"vault:porter/{estate.space}/orders-db", f"azure:{estate.space}-orders-db-host")
+    code, shown = run(path, "adopt", *addresses)
+    assert code == 0, shown.err
+    contents = estate.contents()
+    assert contents["vault"] == contents["cluster"]
+    assert contents["azure"]["host"] == contents["cluster"]["host"]
+    code, shown = run(path, "once", "-o", "json")
+    assert (code, json.loads(shown.out)["summary"]["update"]) == (0, 0)
+
+
+def test_a_deleted_installation_takes_its_secrets_along_and_nothing_else(estate, run):
+    path = estate.configure()
+    assert run(path, "once")[0] == 0
+    estate.bao.write(f"{estate.mount}/data/porter/{estate.space}/theirs", {"data": {"theirs": "x"}})
+    estate.vault.put(f"{estate.space}-theirs-host", "theirs", tags={})
+    remove_from_dump(estate.dump, "orders-db")
+    code, shown = run(path, "plan", "-o", "json")
+    assert (code, json.loads(shown.out)["summary"]["delete"]) == (3, 3 + 5)
+    code, shown = run(path, "once", "-o", "json")
+    assert code == 0, shown.err
+    assert estate.vault.names() == [f"{estate.space}-theirs-host"]
+    assert estate.bao.list(f"{estate.mount}/metadata/porter/{estate.space}") == ["theirs"]
+    assert (estate.in_cluster(), estate.in_files()) == ({}, {})

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from syncer.cli import main
+from tests.functional.acceptance import remove_from_dump
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "examples/quickstart"
@@ -72,16 +73,7 @@ class Place:
 
     def delete(self, *names: str) -> None:
         """Delete installations, document by document, as Porter does."""
-        fields = {
-            "installations": "name",
-            "runs": "installation",
-            "results": "installation",
-            "outputs": "installation",
-        }
-        for collection, field in fields.items():
-            self.rewrite(
-                collection, lambda found, field=field: [one for one in found if one[field] not in names]
-            )
+        remove_from_dump(self.folder / "dump", *names)
 
     def rewrite(
         self, collection: str, change: Callable[[list[dict[str, object]]], list[dict[str, object]]]
