@@ -44,7 +44,7 @@ from backends.clients.azure_objects import (
     set_body,
 )
 from backends.clients.azure_options import AzureOptions
-from backends.clients.azure_transport import NoAnswer, PacedTransport, Transport, new_session
+from backends.clients.azure_transport import LoginTransport, NoAnswer, PacedTransport, new_session
 from backends.clients.rate import Kind, Limit, Pacer
 from backends.errors import AuthenticationFailed, SinkError
 
@@ -86,7 +86,7 @@ class KeyVaultClient:
         pacer = self._pacer or shared_pacer(options.vault_url, seconds)
         self._session = new_session(options.ca_file)
         try:
-            self._login = Login(options, Transport(self._session, seconds), time.monotonic)
+            self._login = Login(options, LoginTransport(self._session, seconds), time.monotonic)
         except SinkError:
             await self._session.close()
             raise
@@ -189,8 +189,10 @@ class KeyVaultClient:
     async def _send(self, call: Call, method: str, path: str, *, body: Json | None = None) -> Json | Answer:
         """The object that was answered ({} for none), or the refusal. A refused token is replaced once."""
         request = HttpRequest(method, path) if body is None else HttpRequest(method, path, json=body)
+        since = time.monotonic()
         answer = await self._exchange(call, request)
-        if isinstance(answer, Answer) and answer.status == HTTPStatus.UNAUTHORIZED and self._login.forget():
+        is_refused = isinstance(answer, Answer) and answer.status == HTTPStatus.UNAUTHORIZED
+        if is_refused and self._login.forget(since):
             return await self._exchange(call, request)
         return answer
 

@@ -173,20 +173,22 @@ def no_answer(call: Call, *, sent: bool, why: str, retry_after: float | None = N
     return SinkUnavailable(f"{call}: {why}", retry_after=retry_after)
 
 
-def login_refusal(status: int | None, retry_after: float | None = None) -> SinkError:
-    """The error for a login that was answered with this status; None where no server was asked.
+def login_refusal(status: int, retry_after: float | None = None) -> SinkError:
+    """The error for a login that failed although, or because, it was answered with this status.
 
     A failing endpoint says nothing about the credentials: unavailable, not refused.
     """
-    if status is None:
-        return AuthenticationFailed("the login's credentials cannot be used, or are not there")
+    if status < HTTPStatus.BAD_REQUEST:
+        return SinkUnavailable("log in: what answers is no login endpoint")
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRY_LATER:
-        return SinkUnavailable(f"the login endpoint failed with status {status}", retry_after=retry_after)
+        return SinkUnavailable(f"log in: the endpoint failed with status {status}", retry_after=retry_after)
     return AuthenticationFailed("the login was refused")
 
 
 def _unauthorised(call: Call, answer: Answer) -> SinkError:  # noqa: ARG001  # one signature for all codes
-    return AuthenticationFailed("the vault does not accept the token of the login")
+    return AuthenticationFailed(
+        "the vault does not accept the token of the login; is it of the vault's tenant?"
+    )
 
 
 def _forbidden(call: Call, answer: Answer) -> SinkError:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self, assert_never
 
 from azure.core.credentials import AccessToken, AccessTokenInfo, TokenRequestOptions
 from azure.core.credentials_async import AsyncSupportsTokenInfo
-from azure.core.pipeline.transport import AsyncHttpTransport
+from azure.core.pipeline import PipelineRequest
 from azure.identity.aio import (
     AzureCliCredential,
     CertificateCredential,
@@ -24,7 +23,6 @@ from azure.identity.aio import (
     WorkloadIdentityCredential,
 )
 
-from backends.clients.azure_errors import asked_pause, login_refusal
 from backends.clients.azure_options import (
     AzureCliAuth,
     AzureOptions,
@@ -33,8 +31,8 @@ from backends.clients.azure_options import (
     ManagedIdentityAuth,
     WorkloadIdentityAuth,
 )
-from backends.clients.azure_transport import NoAnswer
-from backends.errors import AuthenticationFailed, SinkError, SinkUnavailable
+from backends.clients.azure_transport import LoginTransport
+from backends.errors import AuthenticationFailed, SinkError
 
 _NO_RETRIES: Final[Mapping[str, Any]] = {"retry_total": 0, "retry_status": 0, "permit_redirects": False}
 
@@ -48,15 +46,13 @@ class Login:
     Made with the options' credential: raises `AuthenticationFailed` where what it takes is not there.
     """
 
-    def __init__(
-        self, options: AzureOptions, transport: AsyncHttpTransport[Any, Any], clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, options: AzureOptions, transport: LoginTransport, clock: Callable[[], float]) -> None:
         self._options = options
         self._transport = transport
         self._clock = clock
         self._turn = asyncio.Lock()
         self._failed: tuple[float, SinkError] | None = None
-        self._next_forgetting = -math.inf
+        self._forgotten = -math.inf
         self._credential: AsyncSupportsTokenInfo | None = self._new_credential()
 
     async def get_token_info(
@@ -68,7 +64,7 @@ class Login:
             if self._failed is not None and self._failed[0] >= asked:
                 raise self._again(self._failed[1])
             try:
-                return await self._token(scopes, options or {})
+                return await self._token(scopes, self._in_our_tenant(options or {}))
             except SinkError as error:
                 self._failed = self._clock(), error
                 raise
@@ -85,16 +81,16 @@ class Login:
         info = await self.get_token_info(*scopes, options=options)
         return AccessToken(info.token, info.expires_on)
 
-    def forget(self) -> bool:
-        """Drop every token that is cached: the vault refused one. False: that was done a moment ago.
+    def forget(self, since: float) -> bool:
+        """Drop every cached token: the vault refused one, to a request sent at `since` (by the clock).
 
-        azure-identity would give the same one out until it expires.
+        azure-identity would give the same one out until it expires. Whether there is another by now than
+        that request had; False: tokens are being refused, however new they are.
         """
         now = self._clock()
-        if now < self._next_forgetting:
-            return False
-        self._credential, self._next_forgetting = None, now + _FORGETTING_PAUSE
-        return True
+        if now >= self._forgotten + _FORGETTING_PAUSE:
+            self._credential, self._forgotten = None, now
+        return self._forgotten >= since
 
     async def close(self) -> None:
         """Nothing is left open: the transport is its maker's."""
@@ -110,13 +106,30 @@ class Login:
     ) -> None:
         return None
 
+    def _in_our_tenant(self, options: TokenRequestOptions) -> TokenRequestOptions:
+        """Without the tenant that the vault names: whom a secret or an assertion is sent to is configured.
+
+        Only `az` has no tenant of its own here, unless it is given one.
+        """
+        match self._options.auth:
+            case AzureCliAuth(tenant_id=None):
+                return options
+            case _:
+                ours = options.copy()
+                ours.pop("tenant_id", None)
+                return ours
+
     async def _token(self, scopes: tuple[str, ...], options: TokenRequestOptions) -> AccessTokenInfo:
         if self._credential is None:
             self._credential = self._new_credential()
+        self._transport.begin()
         try:
             return await self._credential.get_token_info(*scopes, options=options)
-        except Exception as error:  # noqa: BLE001  # the libraries raise anything, and their texts quote answers
-            failure = _failure(error)
+        except Exception:  # noqa: BLE001  # the libraries raise anything, and their texts quote answers
+            failure = self._transport.outcome or AuthenticationFailed(
+                f"no login by {self._options.auth.method}: what it takes is not there"
+            )
+
         if isinstance(failure, AuthenticationFailed):
             self._credential = None  # a certificate may have been replaced: read it again
         raise failure
@@ -133,7 +146,7 @@ class Login:
             raise AuthenticationFailed(f"{reason} ({type(error).__name__})") from None
 
 
-def _credential(options: AzureOptions, transport: AsyncHttpTransport[Any, Any]) -> AsyncSupportsTokenInfo:
+def _credential(options: AzureOptions, transport: LoginTransport) -> AsyncSupportsTokenInfo:
     common: dict[str, Any] = {**_NO_RETRIES, "transport": transport}
     entra = common | {"disable_instance_discovery": options.disable_instance_discovery}
     if options.authority_url is not None:
@@ -145,8 +158,9 @@ def _credential(options: AzureOptions, transport: AsyncHttpTransport[Any, Any]) 
                 tenant_id=tenant, client_id=client, token_file_path=file, **entra
             )
         case ManagedIdentityAuth(client_id=client, resource_id=resource):
-            named = {} if resource is None else {"identity_config": {"resource_id": resource}}
-            return ManagedIdentityCredential(**({"client_id": client} if client else named), **common)
+            if resource is not None:
+                common |= {"identity_config": {"resource_id": resource}, "raw_request_hook": _name_resource}
+            return ManagedIdentityCredential(client_id=client, **common)
         case ClientSecretAuth(tenant_id=tenant, client_id=client, client_secret=secret):
             return ClientSecretCredential(tenant, client, secret.reveal().decode(), **entra)
         case ClientCertificateAuth(tenant_id=tenant, client_id=client, certificate=path, password=password):
@@ -170,12 +184,8 @@ def _missing_part(options: AzureOptions) -> str:
             return "its settings cannot be used"
 
 
-def _failure(error: BaseException) -> SinkError:
-    """What a login's failure means: the answer behind it counts, wherever the library put it."""
-    for cause in (error, error.__cause__, error.__context__):
-        if isinstance(cause, NoAnswer):
-            return SinkUnavailable(f"log in: {cause.why}")
-        response = getattr(cause, "response", None)
-        if response is not None:
-            return login_refusal(response.status_code, asked_pause(response.headers, time.time()))
-    return login_refusal(None)
+def _name_resource(request: PipelineRequest[Any]) -> None:
+    """Virtual machines and App Service call a resource id differently, which the library leaves to us."""
+    url = request.http_request.url
+    name = "msi_res_id" if "/metadata/identity/" in url else "mi_res_id"
+    request.http_request.url = url.replace("&resource_id=", f"&{name}=", 1)

@@ -20,10 +20,10 @@ import aiohttp
 from azure.core.exceptions import AzureError
 from azure.core.pipeline.transport import AioHttpTransport
 
-from backends.clients.azure_errors import asked_pause
+from backends.clients.azure_errors import asked_pause, login_refusal
 from backends.clients.proxies import environment_proxy
 from backends.clients.rate import Kind, Pacer
-from backends.errors import AuthenticationFailed
+from backends.errors import AuthenticationFailed, SinkError, SinkUnavailable
 
 _CONNECTIONS: Final = 64
 _CONNECT_TIMEOUT: Final = 10.0
@@ -79,6 +79,31 @@ class Transport(AioHttpTransport):  # type: ignore[misc]  # exported lazily, hen
             raise _broken(error.inner_exception or error) from None
         except (aiohttp.ClientError, OSError) as error:
             raise _broken(error) from None
+
+
+class LoginTransport(Transport):
+    """The login's, one request at a time: what the last one came to is kept.
+
+    The library's own errors do not tell a refusal from an endpoint in trouble.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, seconds: float) -> None:
+        super().__init__(session, seconds)
+        self.outcome: SinkError | None = None
+        """What it means if the login has failed by now; None: nothing was sent."""
+
+    def begin(self) -> None:
+        """Another login begins."""
+        self.outcome = None
+
+    async def send(self, request: Any, **_: Any) -> Any:
+        try:
+            response = await super().send(request)
+        except NoAnswer as error:
+            self.outcome = SinkUnavailable(f"log in: {error.why}")
+            raise
+        self.outcome = login_refusal(response.status_code, asked_pause(response.headers, time.time()))
+        return response
 
 
 class PacedTransport(Transport):
