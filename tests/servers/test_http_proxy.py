@@ -31,6 +31,8 @@ from tests.servers.http_proxy import (
     rewrite_reply,
     rewrite_request,
 )
+from tests.servers.kube_client import KubeClient, KubeError
+from tests.servers.kubernetes import KubeCluster
 from tests.servers.openbao import BaoServer
 from tests.servers.openbao_client import BaoClient, session_with
 from tests.servers.processes import free_port
@@ -278,11 +280,9 @@ async def test_a_test_with_a_loop_waits_for_a_rule(client: BaoClient, proxy: Htt
         rule.wait(times=2, seconds=0)
 
 
-def test_connections_are_kept_and_broken_on_request(client: BaoClient, proxy: HttpProxy) -> None:
-    for _ in range(3):
-        client.read("sys/health")
-    hole = BlackHole()
-    rule = proxy.rules.add(everything, hole)
+def test_connections_are_broken_on_request(client: BaoClient, proxy: HttpProxy) -> None:
+    client.read("sys/health")
+    rule = proxy.rules.add(everything, BlackHole())
     with ThreadPoolExecutor(1) as threads:
         asking = threads.submit(client.read, "sys/health")
         rule.wait()
@@ -291,6 +291,28 @@ def test_connections_are_kept_and_broken_on_request(client: BaoClient, proxy: Ht
             asking.result()
     proxy.rules.clear()
     assert client.read("sys/health") is not None
+
+
+def test_a_connection_serves_one_request_after_another(bao: BaoServer) -> None:
+    proxy = HttpProxy.start(bao.url, bao.ca_file)
+    with session_with(proxy.ca_file) as session:
+        for _ in range(3):
+            BaoClient(proxy.url, "", session).read("sys/health")
+        assert len(proxy._connections) == 1
+    proxy.stop()
+
+
+def test_it_stands_before_kubernetes_too(kube_cluster: KubeCluster, kube_namespace: str) -> None:
+    proxy = HttpProxy.start(kube_cluster.url, kube_cluster.ca_file)
+    client = KubeClient(proxy.url, proxy.ca_file, kube_cluster.tokens["admin"])
+    metadata = {"name": "answer", "namespace": kube_namespace}
+    client.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"k": "v"}})
+    assert client.secret(kube_namespace, "answer") == kube_cluster.admin.secret(kube_namespace, "answer")
+    with proxy.rules.applied(on("GET", path="/secrets/"), answer(500)), pytest.raises(KubeError, match="500"):
+        client.secret(kube_namespace, "answer")
+    assert client.delete("v1", "Secret", "answer", kube_namespace)
+    assert {"PATCH", "GET", "DELETE"} == {seen.method for seen in proxy.log}
+    proxy.stop()
 
 
 def test_an_upstream_that_is_not_there_breaks_the_connection() -> None:
