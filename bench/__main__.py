@@ -52,7 +52,8 @@ def _measure(rig: Rig, installations: int) -> tuple[list[float], Measured, list[
 
 
 def _bare(rig: Rig, count: int, prefix: str) -> float | None:
-    say(f"bare loop, {count} creates ...")
+    if rig.stage.bare_budget is not None:
+        say(f"bare loop, {count} creates ...")
     return rig.stage.bare(count, prefix)
 
 

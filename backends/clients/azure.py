@@ -51,7 +51,7 @@ from backends.errors import AuthenticationFailed, SinkError
 PAGE_SIZE: Final = 25
 """Secrets in a page of a list: the most the service gives."""
 
-LIMITS: Final = {Kind.CREATE: Limit(requests=240, burst=40), Kind.OTHER: Limit(requests=3200, burst=200)}
+LIMITS: Final = {Kind.CREATE: Limit(requests=240, burst=16), Kind.OTHER: Limit(requests=3200, burst=200)}
 """80 % of what the service takes for one vault in 10 seconds, for everybody: 300 creates, 4000 others."""
 
 _API_VERSION: Final = "7.4"  # old enough for every cloud; the SDK's default moves with its releases
