@@ -21,7 +21,7 @@ class VaultClient:
     """An async context manager; entering it logs in. Every method raises `SinkError`s only.
 
     Answers are of success, of absence (`Answer.absent`) or of a failed check-and-set
-    (`Answer.cas_failed`); any other is raised. Paths are below `/v1/`.
+    (`Answer.cas_failed`); any other is raised. Paths are below `/v1/`, and quoted here.
     """
 
     def __init__(self, options: VaultOptions, *, threads: int = THREADS) -> None:
@@ -47,11 +47,11 @@ class VaultClient:
         finally:
             self._transport.close()
 
-    async def read(self, path: str) -> Answer:
-        return await self._send(Call("GET", path))
+    async def read(self, path: str, **query: str) -> Answer:
+        return await self._send(Call("GET", path, query))
 
-    async def list(self, path: str) -> Answer:
-        return await self._send(Call("LIST", path))
+    async def list(self, path: str, **query: str) -> Answer:
+        return await self._send(Call("LIST", path, query))
 
     async def write(self, path: str, body: Json) -> Answer:
         return await self._send(Call("POST", path), body)

@@ -15,6 +15,7 @@ from backends.errors import (
     AuthenticationFailed,
     Forbidden,
     OutcomeUnknown,
+    PreconditionFailed,
     Refused,
     SinkError,
     SinkUnavailable,
@@ -26,7 +27,10 @@ from backends.errors import (
 Json = Mapping[str, Any]
 
 _VERBS: Final = {"GET": "read", "LIST": "list", "POST": "write", "PATCH": "patch", "DELETE": "delete"}
+_LOGIN: Final = "the login"
+_NO_SECRETS: Final = ("auth/", "sys/", _LOGIN)
 _CAS: Final = "check-and-set parameter"
+NOT_VAULTS: Final = "the answer is not Vault's"
 _TOO_LARGE: Final = "too large"
 _STANDBY: Final = frozenset({472, 473})
 """What a node that only replicates answers; a standby that does not forward answers 307, or 503."""
@@ -39,16 +43,19 @@ class Call:
 
     method: str
     path: str
-    """Below `/v1/`."""
+    """Below `/v1/`, not quoted."""
+    query: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def writes(self) -> bool:
-        return self.method not in ("GET", "LIST")
+        """Whether a secret may be another one afterwards."""
+        return self.method not in ("GET", "LIST") and not self.path.startswith(_NO_SECRETS)
 
     @property
     def what(self) -> str:
         """`write secret/data/shop`."""
-        return f"{_VERBS[self.method]} {self.path}"
+        is_login = self.path.startswith(_LOGIN)
+        return self.path if is_login else f"{_VERBS[self.method]} {self.path}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +77,14 @@ class Answer:
         """The engine itself says that nothing is there.
 
         Of a mount that does not exist, or is of another version, it complains besides (seen at
-        OpenBao 2.7).
+        OpenBao 2.7). Of a 404 without `errors` or `data` it is not known who sent it.
         """
-        complains = bool(self.messages or self.body.get("warnings"))
-        return self.status == HTTPStatus.NOT_FOUND and not complains
+        is_vaults = isinstance(self.body.get("errors"), list) or "data" in self.body
+        return self.status == HTTPStatus.NOT_FOUND and is_vaults and not self.complains
+
+    @property
+    def complains(self) -> bool:
+        return bool(self.messages or self.body.get("warnings"))
 
     @property
     def cas_failed(self) -> bool:
@@ -104,6 +115,8 @@ def refusal(call: Call, answer: Answer) -> SinkError:
 def refused_login(method: str, answer: Answer) -> SinkError:
     """The error for a login that did not succeed."""
     call = Call("POST", f"the login by {method}")
+    if answer.succeeded:
+        return no_answer(call, sent=True, why=NOT_VAULTS)
     is_refusal = HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
     if not is_refusal or answer.status in (*_STANDBY, HTTPStatus.TOO_MANY_REQUESTS):
         return refusal(call, answer)
@@ -135,8 +148,13 @@ def _forbidden(call: Call, answer: Answer) -> SinkError:  # noqa: ARG001  # one 
     return Forbidden(f"the right to {call.what} is missing")
 
 
-def _no_engine(call: Call, answer: Answer) -> SinkError:  # noqa: ARG001
-    return TargetUnavailable(f"{call.what}: there is no such engine at this mount")
+def _not_found(call: Call, answer: Answer) -> SinkError:
+    """NB: of a secret to patch that is not there, OpenBao 2.7 says nothing but the status."""
+    if answer.complains:
+        return TargetUnavailable(f"{call.what}: there is no such engine at this mount")
+    if call.method == "PATCH" and not answer.body:
+        return PreconditionFailed(f"{call.what}: it is gone")
+    return no_answer(call, sent=True, why=NOT_VAULTS)
 
 
 def _too_large(call: Call, answer: Answer) -> SinkError:  # noqa: ARG001
@@ -150,7 +168,7 @@ def _throttled(call: Call, answer: Answer) -> SinkError:
 _BY_STATUS: Final[Mapping[int, Callable[[Call, Answer], SinkError]]] = {
     HTTPStatus.UNAUTHORIZED: _forbidden,
     HTTPStatus.FORBIDDEN: _forbidden,
-    HTTPStatus.NOT_FOUND: _no_engine,
+    HTTPStatus.NOT_FOUND: _not_found,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: _too_large,
     HTTPStatus.TOO_MANY_REQUESTS: _throttled,
 }

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, assert_never
 
-from backends.clients.vault_errors import Answer, Call, Json, refused_login
+from backends.clients.vault_errors import Answer, Call, Json, refusal, refused_login
 from backends.clients.vault_options import (
     AnyAuth,
     AppRoleAuth,
@@ -28,7 +28,7 @@ from backends.clients.vault_options import (
     TokenAuth,
     UserpassAuth,
 )
-from backends.errors import AuthenticationFailed, SinkError, SinkUnavailable
+from backends.errors import AuthenticationFailed, Forbidden, SinkError, SinkUnavailable
 from backends.secret_value import SecretValue
 
 REFUSED_PAUSE: Final = 30.0
@@ -39,7 +39,7 @@ _RENEW_AFTER: Final = 2 / 3
 _WORTH_KEEPING: Final = 1 / 3
 """A renewed token of a smaller part of the life it had is near its end: better a new one."""
 _KNOWN_GOOD: Final = 5.0
-"""Seconds a token that was looked up counts as valid."""
+"""Seconds a token that was looked up, or has replaced another, counts as valid."""
 _UNREACHABLE_PAUSE: Final = 5.0
 _CLOSING_PATIENCE: Final = 5.0
 
@@ -106,6 +106,8 @@ class Login:
                 return False
             self._lease = None
             self._lease = await self._logged_in()
+            # NB: else a token that may not look itself up would be replaced with every request
+            self._good_until = self._clock() + _KNOWN_GOOD
             return True
 
     async def close(self) -> None:
@@ -125,7 +127,10 @@ class Login:
         if self._clock() >= self._good_until:
             answer = await self._sender.send(_LOOK_UP, None, token)
             if not answer.succeeded:
-                return False
+                failure = refusal(_LOOK_UP, answer)
+                if isinstance(failure, Forbidden):
+                    return False
+                raise failure
             self._good_until = self._clock() + _KNOWN_GOOD
         return True
 
@@ -133,7 +138,7 @@ class Login:
         if lease is not None and self._clock() < lease.expires_at:
             try:
                 return await self._renewed(lease) or await self._logged_in()
-            except SinkUnavailable:
+            except (SinkUnavailable, AuthenticationFailed):
                 # NB: the token is good still; whoever needs it finds out what is wrong
                 return self._postponed(lease)
         return await self._logged_in()
@@ -168,7 +173,7 @@ class Login:
         except AuthenticationFailed as error:
             self._refusal, self._next_login = error.reason, self._clock() + REFUSED_PAUSE
             raise
-        self._good_until = self._clock() + _KNOWN_GOOD
+        self._good_until = -math.inf
         return lease
 
     async def _log_in(self) -> Lease:

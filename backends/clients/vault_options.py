@@ -25,7 +25,8 @@ def _address(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("https", "http") or not parts.hostname:
         raise ValueError("should be an address such as https://vault.example:8200")
-    if parts.username is not None or parts.query or parts.fragment or parts.path.strip("/"):
+    extra = (parts.username is not None, parts.query, parts.fragment, parts.path.strip("/"))
+    if any(extra) or parts.port == 0:
         raise ValueError("should be scheme, host and port only, such as https://vault.example:8200")
     return url.rstrip("/")
 
@@ -33,7 +34,8 @@ def _address(url: str) -> str:
 def place(path: str) -> str:
     """A path of mounts or namespaces, without `/` at its ends. Raises `ValueError`."""
     bare = path.strip("/")
-    if not _PLACE.fullmatch(bare) or {".", ".."} & set(bare.split("/")):
+    # Vault refuses a path with ".." anywhere in it.
+    if not _PLACE.fullmatch(bare) or ".." in bare or "." in bare.split("/"):
         raise ValueError("should be a path of letters, digits, '-', '_' and '.', without empty parts or '..'")
     return bare
 
@@ -222,7 +224,7 @@ class VaultOptions(ServerOptions):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.address.startswith("http://") and not self.insecure:
+        if urlsplit(self.address).scheme == "http" and not self.insecure:
             raise ValueError("the address should be https://; http:// needs insecure: true")
         if self.client_key is not None and self.client_certificate is None:
             raise ValueError("clientKey needs clientCertificate")

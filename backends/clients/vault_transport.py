@@ -16,15 +16,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any, Final, assert_never
+from urllib.parse import quote
 
 import hvac
 import requests
 from hvac.adapters import RawAdapter
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError, SSLError
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from backends.clients.proxies import environment_proxy
-from backends.clients.vault_errors import Answer, Call, Json, no_answer
+from backends.clients.vault_errors import NOT_VAULTS, Answer, Call, Json, no_answer
 from backends.clients.vault_options import (
     AnyAuth,
     AppRoleAuth,
@@ -46,7 +48,14 @@ THREADS: Final = 16
 """Requests in flight."""
 
 _CONNECT_TIMEOUT: Final = 10.0
+_SLACK: Final = 1.0
+"""Seconds more than its timeouts come to that a request may take: they begin anew with every byte."""
+_READABLE: Final = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)
 _MERGE: Final = "application/merge-patch+json"
+_LONGEST_PAUSE: Final = 600.0
+"""Seconds that a server may ask to be left alone for."""
+_UNREACHABLE: Final = (NewConnectionError, NameResolutionError)
+_DISTRUST: Final = (ssl.SSLCertVerificationError, CertificateError)
 _QUIET: Final = ("urllib3", "hvac", "requests")
 
 
@@ -72,14 +81,15 @@ class Transport:
             client.token = token.reveal().decode()
             found: requests.Response = client.adapter.request(
                 call.method,
-                f"/v1/{call.path}",
+                f"/v1/{quote(call.path)}",
+                params=dict(call.query),
                 headers=headers,
                 json=body,
                 timeout=(min(_CONNECT_TIMEOUT, seconds), seconds),
             )
             return found
 
-        return await self._in_a_thread(call, request)
+        return await self._in_a_thread(call, request, seconds)
 
     async def login(self, auth: AnyAuth, credential: SecretValue) -> Answer:
         """One login; `credential` is the token or password that `auth` names a file or setting for."""
@@ -89,7 +99,8 @@ class Transport:
             found: requests.Response = _login(client, auth, credential.reveal().decode())
             return found
 
-        return await self._in_a_thread(Call("POST", f"the login by {auth.method}"), request)
+        call = Call("POST", f"the login by {auth.method}")
+        return await self._in_a_thread(call, request, self._options.request_timeout)
 
     def close(self) -> None:
         """Lets go of the threads; one that still waits for an answer ends with its timeout."""
@@ -97,9 +108,15 @@ class Transport:
         for session in self._sessions:
             session.close()
 
-    async def _in_a_thread(self, call: Call, request: Callable[[hvac.Client], requests.Response]) -> Answer:
+    async def _in_a_thread(
+        self, call: Call, request: Callable[[hvac.Client], requests.Response], seconds: float
+    ) -> Answer:
         loop = asyncio.get_running_loop()
-        outcome = await loop.run_in_executor(self._threads, self._exchange, call, request)
+        try:
+            async with asyncio.timeout(min(_CONNECT_TIMEOUT, seconds) + seconds + _SLACK):
+                outcome = await loop.run_in_executor(self._threads, self._exchange, call, request)
+        except TimeoutError:
+            raise no_answer(call, sent=True, why="there was no answer in time") from None
         if isinstance(outcome, SinkError):
             raise outcome
         return outcome
@@ -227,10 +244,9 @@ def _login_to_aws(client: hvac.Client, auth: AwsAuth) -> Any:
 
 def _read(call: Call, response: requests.Response) -> Answer | SinkError:
     body = _parsed(response.content)
-    if response.status_code == HTTPStatus.NO_CONTENT:
-        body = {}
-    if not isinstance(body, dict) and response.status_code in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
-        return no_answer(call, sent=True, why="the answer is not Vault's")
+    says_something = response.status_code == HTTPStatus.OK or response.content
+    if not isinstance(body, dict) and says_something and response.status_code in _READABLE:
+        return no_answer(call, sent=True, why=NOT_VAULTS)
     return Answer(
         status=response.status_code,
         body=body if isinstance(body, dict) else {},
@@ -243,31 +259,38 @@ def _parsed(content: bytes) -> object:
         parsed: object = json.loads(content)
     except ValueError:
         return None
+    except RecursionError:
+        return {}  # NB: lists in lists in lists, which somebody wrote where a value should be
     return parsed
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    return float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else None
+    is_number = retry_after and retry_after.isascii() and retry_after.isdigit()
+    return min(float(retry_after), _LONGEST_PAUSE) if retry_after and is_number else None
 
 
 def _broken(call: Call, error: Exception) -> SinkError:
+    sent = True
     match error:
+        case requests.exceptions.SSLError() if isinstance(_cause(error), _DISTRUST):
+            sent, why = False, "the server's certificate is not trusted"
         case requests.exceptions.SSLError():
-            return no_answer(call, sent=False, why="the server's certificate is not trusted, or TLS failed")
+            why = "TLS failed"
         case requests.exceptions.ConnectTimeout():
-            return no_answer(call, sent=False, why="the server cannot be reached")
+            sent, why = False, "the server cannot be reached"
         case requests.exceptions.Timeout():
-            return no_answer(call, sent=True, why="there was no answer in time")
-        case requests.exceptions.ConnectionError() if _never_connected(error):
-            return no_answer(call, sent=False, why="the server cannot be reached")
+            why = "there was no answer in time"
+        case requests.exceptions.ConnectionError() if isinstance(_cause(error), _UNREACHABLE):
+            sent, why = False, "the server cannot be reached"
         case requests.RequestException():
-            return no_answer(call, sent=True, why=f"the connection broke ({type(error).__name__})")
+            why = f"the connection broke ({type(error).__name__})"
         case _:
             return AuthenticationFailed("the certificates or the key of the login cannot be used")
+    return no_answer(call, sent=sent, why=why)
 
 
-def _never_connected(error: requests.exceptions.ConnectionError) -> bool:
-    cause = error.args[0] if error.args else None
-    return isinstance(cause, MaxRetryError) and isinstance(
-        cause.reason, NewConnectionError | NameResolutionError
-    )
+def _cause(error: requests.exceptions.ConnectionError) -> object:
+    """What urllib3 could not get over; of TLS, what that could not."""
+    failure = error.args[0] if error.args else None
+    reason = failure.reason if isinstance(failure, MaxRetryError) else None
+    return reason.args[0] if isinstance(reason, SSLError) and reason.args else reason

@@ -33,5 +33,12 @@ def decoded(found: Mapping[str, object], base64: Collection[str]) -> dict[str, S
 
 
 def _decoded(value: object, *, is_base64: bool) -> SecretValue:
-    text = value if isinstance(value, str) else repr(value)
+    text = value if isinstance(value, str) else _shown(value)
     return read_text(text, is_base64=is_base64) or SecretValue(text.encode("utf-8", "surrogatepass"))
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except RecursionError:
+        return ""

@@ -16,7 +16,7 @@ from backends.contract import Capabilities, DesiredSecret, Expectation, Observed
 from backends.errors import SinkUnavailable
 from backends.preconditions import owner_of, require_removable, require_writable
 from backends.vault.fields import encoded
-from backends.vault.names import SIDECARS, split_address
+from backends.vault.names import SIDECARS, is_segment, split_address
 from backends.vault.options import KV1_CAPABILITIES
 from backends.vault.sidecars import Json, Pair, observed, sidecar, version_of
 
@@ -42,8 +42,9 @@ class KvV1:
         while folders:
             folder = folders.pop()
             names = await self._names(f"{path}/{SIDECARS}{folder}")
-            folders += [f"{folder}/{name[:-1]}" for name in names if name.endswith("/")]
-            addresses = [f"{path}{folder}/{name}" for name in names if not name.endswith("/")]
+            inner = [name[:-1] for name in names if name.endswith("/")]
+            folders += [f"{folder}/{name}" for name in inner if is_segment(name)]
+            addresses = [f"{path}{folder}/{name}" for name in names if is_segment(name)]
             for seen in await self._observe_all(owner, addresses):
                 if seen.ours:
                     yield seen

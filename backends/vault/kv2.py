@@ -26,8 +26,9 @@ from backends.errors import (
 )
 from backends.preconditions import owner_of, require_removable, require_writable
 from backends.vault.fields import Fields, decoded, encoded
-from backends.vault.marks import base64_fields, custom_metadata, own_names
+from backends.vault.marks import base64_fields, custom_metadata, own_entries, own_names, taken_back
 from backends.vault.metadata import Metadata, observed, parse_metadata, version_of
+from backends.vault.names import is_segment
 from backends.vault.options import CAPABILITIES
 
 PAGE_SIZE: Final = 500
@@ -73,7 +74,7 @@ class KvV2:
         while folders:
             folder = folders.pop()
             async for names, found in self._pages(folder):
-                folders += [f"{folder}/{name[:-1]}" for name in names if name.endswith("/")]
+                folders += _folders(folder, names)
                 for name in names:
                     there = found.get(name)
                     seen = None if there is None else observed(f"{folder}/{name}", there, owner, None)
@@ -94,19 +95,27 @@ class KvV2:
 
     async def _page(self, folder: str, after: str) -> tuple[list[str], dict[str, Metadata] | None]:
         """None for metadata that the list does not bring along."""
-        query = f"{folder}?limit={self._page_size}" + (f"&after={after}" if after else "")
+        query = {"limit": str(self._page_size)} | ({"after": after} if after else {})
         if self._lists_metadata:
-            detailed = await self._detailed_page(query)
+            detailed = await self._detailed_page(folder, query)
             if detailed is not None:
-                info = detailed.data.get("key_info") or {}
-                return _keys(detailed), {name: self._parsed(info[name]) for name in _secrets(info)}
-        answer = await self._client.list(f"{self._mount}/metadata/{query}")
+                names = _keys(detailed)
+                return names, self._listed(names, detailed.data.get("key_info"))
+        answer = await self._client.list(f"{self._mount}/metadata/{folder}", **query)
         return ([], {}) if answer.absent else (_keys(answer), None)
 
-    async def _detailed_page(self, query: str) -> Answer | None:
+    def _listed(self, names: Sequence[str], info: object) -> dict[str, Metadata] | None:
+        """None where a secret is listed without its metadata."""
+        given = info if isinstance(info, Mapping) else {}
+        wanted = _secrets(names)
+        if not all(isinstance(given.get(name), Mapping) for name in wanted):
+            return None
+        return {name: self._parsed(given[name]) for name in wanted}
+
+    async def _detailed_page(self, folder: str, query: Mapping[str, str]) -> Answer | None:
         """None where the server has no such list, the right to it is missing, or nothing is there."""
         try:
-            answer = await self._client.list(f"{self._mount}/detailed-metadata/{query}")
+            answer = await self._client.list(f"{self._mount}/detailed-metadata/{folder}", **query)
         except (Forbidden, TargetUnavailable, Refused):
             self._lists_metadata = False
             return None
@@ -129,14 +138,14 @@ class KvV2:
 
     def _parsed(self, data: Mapping[str, Any]) -> Metadata:
         there = parse_metadata(data, now=self._clock())
-        self._claims_atomically = there.has_cas
+        self._claims_atomically = there.revision is not None
         return there
 
     async def _fields(self, address: str, there: Metadata) -> Mapping[str, object]:
         """The fields of the newest version as they are; none where it cannot be read any more."""
         if not there.is_live:
             return {}
-        answer = await self._client.read(f"{self._mount}/data/{address}?version={there.current}")
+        answer = await self._client.read(f"{self._mount}/data/{address}", version=str(there.current))
         found = answer.data.get("data")
         if answer.absent or found is None:
             return {}
@@ -148,16 +157,33 @@ class KvV2:
 
     async def put(self, desired: DesiredSecret, expect: Expectation) -> Version:
         address, fields = desired.address, encoded(desired.data)
+        custom_metadata(desired.mark, (), fields.base64, {})  # NB: raises, before anything is written
         there = None
         if not (isinstance(expect, Absent) and self._claims_atomically):
             there = await self._metadata(address)
         require_writable(_seen(desired, there), address, expect)
-        there = await self._claimed(desired, there, expect)
-        number = await self._written(address, there, fields)
+        before, there = there, await self._claimed(desired, there, expect)
+        try:
+            number = await self._written(address, there, fields)
+        except PreconditionFailed:
+            await self._unclaim(address, before, there)
+            raise
+        try:
+            return await self._marked(desired, fields, there, number)
+        except PreconditionFailed:
+            again = await self._metadata(address)
+            seen = _seen(desired, again)
+            if again is None or again.current != number or (seen and seen.foreign and seen.mark):
+                raise
+            # Somebody edited the metadata, and our bytes may be there without a mark by now.
+            return await self._marked(desired, fields, again, number)
+
+    async def _marked(self, desired: DesiredSecret, fields: Fields, there: Metadata, number: int) -> Version:
+        """Marks the version with this number as ours, and as what is there."""
         kept = there.kept | {number}
         own = (there.own | {number}) & kept
         patch = custom_metadata(desired.mark, own, fields.base64, there.custom)
-        await self._patch(address, patch)
+        await self._patch(desired.address, patch, there.revision)
         return version_of(
             Metadata(current=number, live=frozenset({number}), kept=kept, custom=_merged(there.custom, patch))
         )
@@ -170,8 +196,24 @@ class KvV2:
         if seen is not None and seen.ours:
             return there
         claim = custom_metadata(desired.mark, (), (), there.custom)
-        await self._patch(desired.address, claim)
-        return replace(there, custom=_merged(there.custom, claim))
+        await self._patch(desired.address, claim, there.revision)
+        revision = None if there.revision is None else there.revision + 1
+        return replace(there, custom=_merged(there.custom, claim), revision=revision)
+
+    async def _unclaim(self, address: str, before: Metadata | None, claimed: Metadata) -> None:
+        """Gives back an address that somebody else wrote to: a claim over their bytes would make them ours.
+
+        NB: where metadata have no check-and-set this is not done: it could take the mark from bytes of
+        ours, which another process of this instance has just written.
+        """
+        now = await self._metadata(address) if claimed is not before else None
+        if (
+            now is not None
+            and now.revision is not None
+            and own_entries(now.custom) == own_entries(claimed.custom)
+        ):
+            patch = taken_back(claimed.custom, {} if before is None else before.custom)
+            await self._patch(address, patch, now.revision)
 
     async def _created(self, desired: DesiredSecret, expect: Expectation) -> Metadata:
         """Metadata where there are none. A server without a check-and-set for them just writes."""
@@ -183,7 +225,9 @@ class KvV2:
             if answer.cas_failed:
                 require_writable(_seen(desired, there), desired.address, expect)
                 raise PreconditionFailed(f"{desired.address}: somebody else was quicker")
-        return Metadata(current=0, live=frozenset(), kept=frozenset(), custom=_merged({}, claim))
+        revision = 1 if self._claims_atomically else None
+        nothing: frozenset[int] = frozenset()
+        return Metadata(current=0, live=nothing, kept=nothing, custom=_merged({}, claim), revision=revision)
 
     async def _written(self, address: str, there: Metadata, fields: Fields) -> int:
         """The number of a version with these bytes: the newest one, or one that is written now."""
@@ -212,7 +256,7 @@ class KvV2:
         if there.own:
             await self._client.write(f"{self._mount}/destroy/{address}", {"versions": sorted(there.own)})
         if there.kept - there.own:
-            await self._patch(address, dict.fromkeys(own_names(there.custom)))
+            await self._patch(address, dict.fromkeys(own_names(there.custom)), there.revision)
             return
         again = await self._metadata(address)
         if again is None:
@@ -221,10 +265,14 @@ class KvV2:
             raise PreconditionFailed(f"{address}: it changed while it was removed")
         await self._client.delete(f"{self._mount}/metadata/{address}")
 
-    async def _patch(self, address: str, patch: Mapping[str, str | None]) -> None:
-        answer = await self._client.patch(f"{self._mount}/metadata/{address}", {"custom_metadata": patch})
-        if answer.absent:
-            raise PreconditionFailed(f"{address}: it is gone")
+    async def _patch(
+        self, address: str, patch: Mapping[str, str | None], revision: int | None = None
+    ) -> None:
+        """With a revision only over metadata of that one."""
+        body = {"custom_metadata": patch} | ({} if revision is None else {"metadata_cas": revision})
+        answer = await self._client.patch(f"{self._mount}/metadata/{address}", body)
+        if answer.absent or answer.cas_failed:
+            raise PreconditionFailed(f"{address}: its metadata changed meanwhile, or it is gone")
 
 
 def _seen(desired: DesiredSecret, there: Metadata | None) -> ObservedSecret | None:
@@ -237,7 +285,12 @@ def _merged(custom: Mapping[str, str], patch: Mapping[str, str | None]) -> dict[
 
 
 def _secrets(names: Iterable[str]) -> list[str]:
-    return [name for name in names if not name.endswith("/")]
+    return [name for name in names if is_segment(name)]
+
+
+def _folders(folder: str, names: Iterable[str]) -> list[str]:
+    found = [name[:-1] for name in names if name.endswith("/")]
+    return [f"{folder}/{name}" for name in found if is_segment(name)]
 
 
 def _keys(answer: Answer) -> list[str]:

@@ -43,8 +43,17 @@ def custom_metadata(
     return dict.fromkeys(own_names(current)) | wanted
 
 
+def taken_back(claim: Custom, before: Custom) -> dict[str, str | None]:
+    """A merge patch that leaves whatever mark there was before a claim."""
+    return dict.fromkeys(own_names(claim)) | own_entries(before)
+
+
+def own_entries(custom: Custom) -> dict[str, str]:
+    return {name: text for name, text in custom.items() if name.startswith(PREFIX)}
+
+
 def own_names(custom: Custom) -> list[str]:
-    return [name for name in custom if name.startswith(PREFIX)]
+    return list(own_entries(custom))
 
 
 def found_fields(custom: Custom) -> dict[str, object]:
@@ -70,7 +79,7 @@ def base64_fields(custom: Custom) -> frozenset[str]:
     pieces = [custom.get(name) for name, _ in zip(_piece_names(), range(_MAX_PIECES), strict=False)]
     try:
         found = json.loads("".join(piece for piece in pieces if piece) or "[]")
-    except ValueError:
+    except (ValueError, RecursionError):  # NB: somebody else may have edited it
         return frozenset()
     return frozenset(map(str, found)) if isinstance(found, list) else frozenset()
 

@@ -27,8 +27,8 @@ class Metadata:
     kept: frozenset[int]
     """Versions that are not destroyed: the live ones, and deleted ones that can be had back."""
     custom: Mapping[str, str] = field(default_factory=dict)
-    has_cas: bool = False
-    """The server takes a check-and-set for metadata, too (OpenBao)."""
+    revision: int | None = None
+    """Number of the metadata themselves, where they can be written with a check-and-set (OpenBao)."""
 
     @property
     def own(self) -> frozenset[int]:
@@ -57,7 +57,7 @@ def parse_metadata(data: Mapping[str, Any], *, now: float) -> Metadata:
             live=kept - gone,
             kept=kept,
             custom={str(name): str(text) for name, text in custom.items()},
-            has_cas="current_metadata_version" in data,
+            revision=_number(data.get("current_metadata_version")),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise SinkUnavailable("the answer is not that of a KV v2 engine") from None
@@ -83,6 +83,10 @@ def version_of(there: Metadata) -> Version:
     state = [there.is_live, there.current in there.kept, sorted(there.custom.items())]
     digest = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
     return Version(f"{there.current}/{digest}")
+
+
+def _number(found: object) -> int | None:
+    return found if isinstance(found, int) else None
 
 
 def _is_past(time: str, now: float) -> bool:

@@ -59,10 +59,15 @@ def path_of(address: str, paths: Collection[str]) -> str | None:
     return next((path for path in paths if address.startswith(f"{path}/")), None)
 
 
+def is_segment(name: str) -> bool:
+    """Whether a secret of ours, or a folder of them, can be called so; other people's may be anything."""
+    return _SEGMENTS[0].fits(name)
+
+
 def split_address(address: str, paths: Collection[str]) -> tuple[str, str]:
     """The sink's path, and what comes below it. Raises `NameRefused` for what no secret of it can have."""
     path = path_of(address, paths)
     rest = address.removeprefix(f"{path}/")
-    if path is None or not all(_SEGMENTS[0].fits(segment) for segment in rest.split("/")):
+    if path is None or not all(is_segment(segment) for segment in rest.split("/")):
         raise NameRefused(f"{address!r} is not the path of a secret below the sink's paths")
     return path, rest

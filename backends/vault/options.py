@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, StrictStr
@@ -30,10 +31,10 @@ KV1_CAPABILITIES: Final = replace(CAPABILITIES, compare_and_set=False, lists_val
 def _paths(paths: tuple[str, ...]) -> tuple[str, ...]:
     if not paths:
         raise ValueError("should list at least one path, or be left out")
+    for path, other in permutations(paths, 2):
+        if f"{other}/".startswith(f"{path}/"):
+            raise ValueError(f"{other} is already below, or the same as, {path}")
     for path in paths:
-        for other in paths:
-            if path is not other and f"{other}/".startswith(f"{path}/"):
-                raise ValueError(f"{other} is already below, or the same as, {path}")
         if any(segment.startswith(".") for segment in path.split("/")):
             raise ValueError(f"{path}: names that begin with a dot are the sink's own")
     return paths

