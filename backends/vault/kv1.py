@@ -13,9 +13,9 @@ from backends.clients.concurrency import for_each
 from backends.clients.vault import VaultClient
 from backends.clients.vault_errors import Answer
 from backends.contract import Capabilities, DesiredSecret, Expectation, ObservedSecret, Owner, Version
-from backends.errors import SinkUnavailable
 from backends.preconditions import owner_of, require_removable, require_writable
 from backends.vault.fields import encoded
+from backends.vault.listing import keys_of
 from backends.vault.names import SIDECARS, is_segment, split_address
 from backends.vault.options import KV1_CAPABILITIES
 from backends.vault.sidecars import Json, Pair, observed, sidecar, version_of
@@ -41,7 +41,7 @@ class KvV1:
         folders = [""]
         while folders:
             folder = folders.pop()
-            names = await self._names(f"{path}/{SIDECARS}{folder}")
+            names = keys_of(await self._client.list(f"{self._mount}/{path}/{SIDECARS}{folder}"))
             inner = [name[:-1] for name in names if name.endswith("/")]
             folders += [f"{folder}/{name}" for name in inner if is_segment(name)]
             addresses = [f"{path}{folder}/{name}" for name in names if is_segment(name)]
@@ -89,14 +89,11 @@ class KvV1:
             data=_data(await self._client.read(f"{self._mount}/{address}")),
         )
 
-    async def _names(self, folder: str) -> list[str]:
-        answer = await self._client.list(f"{self._mount}/{folder}")
-        if answer.absent:
-            return []
-        keys = answer.data.get("keys")
-        if not isinstance(keys, list):
-            raise SinkUnavailable("the answer is not a list")
-        return [str(key) for key in keys]
+    async def names(self, folder: str) -> set[str]:
+        """Of everything in a folder, whoever's it is, and of whatever has a sidecar there."""
+        sidecars = self._sidecar(f"{folder}/x").rpartition("/")[0]
+        lists = [await self._client.list(path) for path in (f"{self._mount}/{folder}", sidecars)]
+        return {name for answer in lists for name in keys_of(answer)}
 
     def _sidecar(self, address: str) -> str:
         path, rest = split_address(address, self._paths)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from backends.clients.concurrency import for_each
@@ -26,6 +27,7 @@ from backends.errors import (
 )
 from backends.preconditions import owner_of, require_removable, require_writable
 from backends.vault.fields import Fields, decoded, encoded
+from backends.vault.listing import keys_of, paged
 from backends.vault.marks import base64_fields, custom_metadata, own_entries, own_names, taken_back
 from backends.vault.metadata import Metadata, observed, parse_metadata, version_of
 from backends.vault.names import is_segment
@@ -81,28 +83,31 @@ class KvV2:
                     if seen is not None and seen.ours:
                         yield seen
 
+    async def names(self, folder: str) -> set[str]:
+        """Of everything in a folder, whoever's it is."""
+        pages = paged(partial(self._plain_page, folder), self._page_size)
+        return {name async for names, _ in pages for name in names}
+
     async def _pages(self, folder: str) -> AsyncIterator[tuple[list[str], dict[str, Metadata]]]:
         """Names in a folder, and the metadata of those that are secrets, page by page."""
-        after = ""
-        while True:
-            names, found = await self._page(folder, after)
-            # NB: a server that knows no pages sends everything each time
-            fresh = [name for name in names if name > after]
-            yield fresh, await self._read_all(folder, fresh) if found is None else found
-            if len(names) != self._page_size or not fresh:
-                return
-            after = fresh[-1]
+        async for names, found in paged(partial(self._page, folder), self._page_size):
+            yield names, await self._read_all(folder, names) if found is None else found
 
     async def _page(self, folder: str, after: str) -> tuple[list[str], dict[str, Metadata] | None]:
         """None for metadata that the list does not bring along."""
-        query = {"limit": str(self._page_size)} | ({"after": after} if after else {})
         if self._lists_metadata:
-            detailed = await self._detailed_page(folder, query)
+            detailed = await self._detailed_page(folder, self._query(after))
             if detailed is not None:
-                names = _keys(detailed)
+                names = keys_of(detailed)
                 return names, self._listed(names, detailed.data.get("key_info"))
-        answer = await self._client.list(f"{self._mount}/metadata/{folder}", **query)
-        return ([], {}) if answer.absent else (_keys(answer), None)
+        return await self._plain_page(folder, after)
+
+    async def _plain_page(self, folder: str, after: str) -> tuple[list[str], None]:
+        answer = await self._client.list(f"{self._mount}/metadata/{folder}", **self._query(after))
+        return keys_of(answer), None
+
+    def _query(self, after: str) -> dict[str, str]:
+        return {"limit": str(self._page_size)} | ({"after": after} if after else {})
 
     def _listed(self, names: Sequence[str], info: object) -> dict[str, Metadata] | None:
         """None where a secret is listed without its metadata."""
@@ -291,10 +296,3 @@ def _secrets(names: Iterable[str]) -> list[str]:
 def _folders(folder: str, names: Iterable[str]) -> list[str]:
     found = [name[:-1] for name in names if name.endswith("/")]
     return [f"{folder}/{name}" for name in found if is_segment(name)]
-
-
-def _keys(answer: Answer) -> list[str]:
-    keys = answer.data.get("keys")
-    if not isinstance(keys, list):
-        raise SinkUnavailable("the answer is not a list")
-    return [str(key) for key in keys]

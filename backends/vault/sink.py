@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Mapping
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -25,6 +26,8 @@ from backends.vault.options import CAPABILITIES, VaultSinkOptions
 from backends.vault.rights import findings, needed
 
 _KV: Final = "kv"
+_FEW: Final = 16
+"""Up to so many of a folder are looked at one by one: a list may be many pages of others' names."""
 
 
 class Engine(Protocol):
@@ -33,6 +36,8 @@ class Engine(Protocol):
     capabilities: Capabilities
 
     async def observe(self, owner: Owner, address: str) -> ObservedSecret | None: ...
+
+    async def names(self, folder: str) -> set[str]: ...
 
     def inventory(self, owner: Owner, path: str) -> AsyncIterator[ObservedSecret]: ...
 
@@ -86,15 +91,26 @@ class VaultSink:
         found: dict[str, ObservedSecret] = {}
 
         async def observe(address: str) -> None:
-            self._require_legal(address)
             seen = await self._engine.observe(owner, address)
             if seen is not None:
                 found[address] = seen
 
-        await for_each(addresses, observe)
+        await for_each(await self._likely(addresses), observe)
         if len(found) < len(set(addresses)):
             await self._require_same_engine()
         return found
+
+    async def _likely(self, addresses: Collection[str]) -> list[str]:
+        """Without those that are surely absent: of many in a folder one list tells that at once."""
+        folders: defaultdict[str, list[str]] = defaultdict(list)
+        for address in addresses:
+            self._require_legal(address)
+            folders[address.rpartition("/")[0]].append(address)
+        likely: list[str] = []
+        for folder, there in folders.items():
+            names = await self._engine.names(folder) if len(there) > _FEW else None
+            likely += there if names is None else [one for one in there if one.rpartition("/")[2] in names]
+        return likely
 
     async def inventory(self, owner: Owner) -> AsyncIterator[ObservedSecret]:
         await self._require_same_engine()

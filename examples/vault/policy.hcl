@@ -7,9 +7,10 @@ path "secret/metadata/porter/*" {
   capabilities = ["create", "update", "patch", "read", "list", "delete"]
 }
 
-# Values are read to tell whether they changed. Nothing here deletes: only own versions are destroyed.
+# Values are read to tell whether they changed. A claim in the metadata comes before them, so that every
+# write is an update. Nothing here deletes: only own versions are destroyed.
 path "secret/data/porter/*" {
-  capabilities = ["create", "update", "read"]
+  capabilities = ["update", "read"]
 }
 
 path "secret/destroy/porter/*" {
