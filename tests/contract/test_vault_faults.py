@@ -13,6 +13,7 @@ import pytest
 
 from backends.contract import Absent, TakeOver, Unchanged
 from backends.errors import (
+    Forbidden,
     ForeignSecret,
     OutcomeUnknown,
     PreconditionFailed,
@@ -288,6 +289,19 @@ async def test_a_delete_of_the_metadata_between_claim_and_data_is_seen(proxy, ba
     async with through(proxy, place) as sink:
         proxy.rules.add(on("PATCH", path="/metadata/"), gone, times=1)
         with refused(PreconditionFailed):
+            await sink.put(desired(place), Absent())
+        assert place.metadata() is None
+        await sink.put(desired(place), Absent())
+        assert (await look(sink, place)).intact
+
+
+async def test_where_the_claim_is_deleted_before_the_data_nothing_is_written(proxy, bao_place):
+    # NB: the policy gives no right to create data, only to update what a claim is for
+    place = bao_place
+    gone = before(lambda _: place.bao.delete(f"{place.mount}/metadata/{place.address()}"))
+    async with through(proxy, place) as sink:
+        proxy.rules.add(on("POST", path="/data/"), gone, times=1)
+        with refused(Forbidden):
             await sink.put(desired(place), Absent())
         assert place.metadata() is None
         await sink.put(desired(place), Absent())

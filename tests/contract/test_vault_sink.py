@@ -15,9 +15,9 @@ from dataclasses import replace
 import pytest
 
 from backends.contract import Owner
+from backends.secret_value import SecretValue
 from backends.testing import OpenRig, Raw, Rig, SinkContract
 from backends.texts import stored_text
-from backends.secret_value import SecretValue
 from backends.vault import KIND
 from backends.vault.options import KV1_CAPABILITIES
 from backends.vault.sink import VaultSink
@@ -49,7 +49,9 @@ class KvV2Rig(Rig):
 
     async def rewrite_mark(self, address: str, fields: Mapping[str, str]) -> None:
         custom = self._metadata(address)["custom_metadata"]
-        others = {name: text for name, text in custom.items() if name.removeprefix(MARK) in ("versions", "base64")}
+        others = {
+            name: text for name, text in custom.items() if name.removeprefix(MARK) in ("versions", "base64")
+        }
         written = {f"{MARK}{name}": text for name, text in fields.items() if text}
         self._bao.write(f"{self._mount}/metadata/{address}", {"custom_metadata": others | written})
 
@@ -120,7 +122,9 @@ def opener(rig: type[KvV2Rig | KvV1Rig], bao: BaoServer, mount: str) -> OpenRig:
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Rig]:
-        async with VaultSink(options_for(bao, mount, path, version=1 if rig is KvV1Rig else 2), page_size=SMALL_PAGE) as sink:
+        async with VaultSink(
+            options_for(bao, mount, path, version=1 if rig is KvV1Rig else 2), page_size=SMALL_PAGE
+        ) as sink:
             yield rig(sink, bao, mount, path)
 
     return opened

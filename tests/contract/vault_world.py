@@ -20,7 +20,9 @@ def shipped_policy(mount: str, path: str, *, version: int = 2) -> str:
     return text.replace('path "secret/', f'path "{mount}/').replace("/porter/*", f"/{path}/*")
 
 
-def options_for(bao: BaoServer, mount: str, path: str, *, version: int = 2, **changes: object) -> VaultSinkOptions:
+def options_for(
+    bao: BaoServer, mount: str, path: str, *, version: int = 2, **changes: object
+) -> VaultSinkOptions:
     """A sink with a token of its own that has just that policy."""
     return options_with(bao, bao.token(shipped_policy(mount, path, version=version)), mount, path, **changes)
 

@@ -64,7 +64,9 @@ RULES = tuple(
 )
 ROWS = tuple(
     Known(*row)
-    for row in product((None, LIFE, NEW_LIFE), (None, *RULES), SELECTIONS, PLACES, (None, "two meet"), (False, True))
+    for row in product(
+        (None, LIFE, NEW_LIFE), (None, *RULES), SELECTIONS, PLACES, (None, "two meet"), (False, True)
+    )
 )
 
 
