@@ -22,6 +22,7 @@ from backends.errors import (
     Refused,
     SinkError,
     SinkUnavailable,
+    TargetUnavailable,
     Throttled,
     TooLarge,
 )
@@ -91,8 +92,11 @@ _STATES: Final[Mapping[str, NameState]] = {
 }
 
 
-class NameTaken(SinkUnavailable):
-    """The vault keeps the name for a deleted secret, or one on its way there or back (409)."""
+class NameTaken(TargetUnavailable):
+    """The vault keeps the name for a deleted secret, or one on its way there or back (409).
+
+    It is this secret that has to wait, and not the sink.
+    """
 
     def __init__(self, reason: str, state: NameState) -> None:
         super().__init__(reason, retry_after=_TRANSITION)
@@ -208,7 +212,7 @@ def _missing(call: Call, answer: Answer) -> SinkError:
 def _conflict(call: Call, answer: Answer) -> SinkError:
     state = _STATES.get(answer.inner) or _STATES.get(answer.code)
     if state is None:
-        return SinkUnavailable(f"{call}: the vault is busy with it", retry_after=answer.retry_after)
+        return TargetUnavailable(f"{call}: the vault is busy with it", retry_after=answer.retry_after)
     return NameTaken(f"{call}: a secret of that name is {state.value}", state)
 
 

@@ -98,7 +98,7 @@ class Applier:
 async def _retried(call: Callable[[], Awaitable[_Answer]]) -> _Answer:
     async for attempt in AsyncRetrying(
         retry=retry_if_exception_type(SinkUnavailable),
-        stop=stop_after_attempt(_ATTEMPTS) | stop_after_delay(_LONGEST),
+        stop=stop_after_attempt(_ATTEMPTS) | stop_after_delay(_LONGEST) | _asked_to_stay_away,
         wait=_wait,
         reraise=True,
     ):
@@ -108,6 +108,15 @@ async def _retried(call: Callable[[], Awaitable[_Answer]]) -> _Answer:
 
 
 def _wait(state: RetryCallState) -> float:
+    return max(_BACKOFF(state), _asked(state))
+
+
+def _asked_to_stay_away(state: RetryCallState) -> bool:
+    """Whether the server wants to be left alone for longer than a write may be retried for."""
+    return _asked(state) > _LONGEST
+
+
+def _asked(state: RetryCallState) -> float:
+    """Seconds the server asked to wait."""
     error = state.outcome.exception() if state.outcome else None
-    asked = error.retry_after if isinstance(error, SinkUnavailable) else None
-    return max(_BACKOFF(state), asked or 0.0)
+    return (error.retry_after or 0.0) if isinstance(error, SinkUnavailable) else 0.0

@@ -41,7 +41,7 @@ from backends.errors import (
     ForeignSecret,
     PreconditionFailed,
     Refused,
-    SinkUnavailable,
+    TargetUnavailable,
     TooLarge,
 )
 from backends.testing import CANARY
@@ -222,7 +222,7 @@ async def test_a_name_that_never_becomes_free_is_given_up_after_a_minute(keyvaul
     async with sink_for(options_for(keyvault_server, vault), vault, naps=naps) as sink:
         with refused(NameTaken) as caught:
             await sink.put(desired(), Absent())
-    assert isinstance(caught.value, SinkUnavailable)
+    assert isinstance(caught.value, TargetUnavailable)
     assert caught.value.reason == f"set {NAME}: a secret of that name is being deleted"
     assert caught.value.retry_after == 10
     assert 50 < sum(naps.taken) < 70

@@ -26,6 +26,7 @@ from backends.errors import (
     Retry,
     SinkError,
     SinkUnavailable,
+    TargetUnavailable,
     Throttled,
     TooLarge,
 )
@@ -74,7 +75,7 @@ MEANINGS = [
         NameTaken,
         "recover dsn: a secret of that name is being purged",
     ),
-    (SET, 409, body("Conflict"), SinkUnavailable, "set dsn: the vault is busy with it"),
+    (SET, 409, body("Conflict"), TargetUnavailable, "set dsn: the vault is busy with it"),
     (SET, 429, body("Throttled"), Throttled, "the vault asks for fewer requests"),
     (SET, 400, body("BadParameter"), Refused, "set dsn: refused with status 400"),
     (SET, 413, None, TooLarge, "set dsn: more than the vault takes"),
@@ -104,7 +105,7 @@ def test_the_states_of_a_taken_name_are_told_apart(code, state):
     for answer in (body("Conflict", code), body(code)):
         error = refusal(SET, read_answer(409, answer))
         assert isinstance(error, NameTaken)
-        assert (error.state, error.retry is Retry.BACKOFF, error.retry_after) == (state, True, 10)
+        assert (error.state, error.retry, error.retry_after) == (state, Retry.HOLD, 10)
 
 
 def test_only_the_vaults_own_404_means_absent():
@@ -178,3 +179,8 @@ def test_whatever_is_answered_is_some_sink_error(status, operation, answer):
 def test_no_text_of_the_vault_is_passed_on(text, status):
     answer = {"error": {"code": text, "message": text, "innererror": {"code": text}}}
     assert text not in refusal(SET, read_answer(status, answer)).reason
+
+
+def test_a_name_in_transition_holds_its_secret_and_not_the_sink():
+    assert NameTaken.retry is Retry.HOLD
+    assert not issubclass(NameTaken, SinkUnavailable)

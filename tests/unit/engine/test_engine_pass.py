@@ -22,6 +22,7 @@ from backends.errors import (
     Refused,
     SinkError,
     SinkUnavailable,
+    Throttled,
 )
 from backends.memory import CAPABILITIES, MemoryNaming, MemorySink, MemoryStore
 from backends.secret_value import SecretValue
@@ -504,3 +505,14 @@ async def test_a_delete_whose_answer_was_lost_is_done_and_not_held() -> None:
     report = await run(world, {"a": sink})
     assert [entry.subject.address for entry in applied(report.entries)] == ["a:shop/db-1"]
     assert set(sink.store.cells) == {"shop/db-0", "shop/db-2"}
+
+
+async def test_a_server_that_wants_to_be_left_alone_for_long_is_left_alone() -> None:
+    faults = {"put": [Throttled("slow down", retry_after=60) for _ in range(4)]}
+    sink = Faulty(MemoryStore(), faults=faults)
+    report = await run(shop(), {"a": sink})
+    assert only(report).error == "slow down"
+    assert len(faults["put"]) == 3
+    faults = {"put": [Throttled("slow down", retry_after=20)]}
+    report = await run(shop(), {"a": Faulty(MemoryStore(), faults=faults)})
+    assert (only(report).error, faults["put"]) == (None, [])
