@@ -15,6 +15,7 @@ from tenacity import (
     retry_if_exception_type,
     stop_after_attempt,
     stop_after_delay,
+    stop_any,
     wait_exponential_jitter,
 )
 
@@ -98,7 +99,7 @@ class Applier:
 async def _retried(call: Callable[[], Awaitable[_Answer]]) -> _Answer:
     async for attempt in AsyncRetrying(
         retry=retry_if_exception_type(SinkUnavailable),
-        stop=stop_after_attempt(_ATTEMPTS) | stop_after_delay(_LONGEST) | _asked_to_stay_away,
+        stop=stop_any(stop_after_attempt(_ATTEMPTS), stop_after_delay(_LONGEST), _asked_to_stay_away),
         wait=_wait,
         reraise=True,
     ):
