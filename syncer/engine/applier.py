@@ -6,16 +6,16 @@ Deciding is not its business: what a second look means is asked of the `decide` 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
-    retry_if_exception_type,
+    retry_if_exception,
     stop_after_attempt,
     stop_after_delay,
-    stop_any,
     wait_exponential_jitter,
 )
 
@@ -98,8 +98,8 @@ class Applier:
 
 async def _retried(call: Callable[[], Awaitable[_Answer]]) -> _Answer:
     async for attempt in AsyncRetrying(
-        retry=retry_if_exception_type(SinkUnavailable),
-        stop=stop_any(stop_after_attempt(_ATTEMPTS), stop_after_delay(_LONGEST), _asked_to_stay_away),
+        retry=retry_if_exception(lambda error: _asked_to_wait(error) <= _LONGEST),
+        stop=stop_after_attempt(_ATTEMPTS) | stop_after_delay(_LONGEST),
         wait=_wait,
         reraise=True,
     ):
@@ -109,15 +109,10 @@ async def _retried(call: Callable[[], Awaitable[_Answer]]) -> _Answer:
 
 
 def _wait(state: RetryCallState) -> float:
-    return max(_BACKOFF(state), _asked(state))
-
-
-def _asked_to_stay_away(state: RetryCallState) -> bool:
-    """Whether the server wants to be left alone for longer than a write may be retried for."""
-    return _asked(state) > _LONGEST
-
-
-def _asked(state: RetryCallState) -> float:
-    """Seconds the server asked to wait."""
     error = state.outcome.exception() if state.outcome else None
-    return (error.retry_after or 0.0) if isinstance(error, SinkUnavailable) else 0.0
+    return max(_BACKOFF(state), 0.0 if error is None else _asked_to_wait(error))
+
+
+def _asked_to_wait(error: BaseException) -> float:
+    """Seconds the server wants to be left alone; for ever, after what no repetition mends."""
+    return (error.retry_after or 0.0) if isinstance(error, SinkUnavailable) else math.inf
