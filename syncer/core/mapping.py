@@ -197,8 +197,9 @@ def _secrets(
     if target.layout is Layout.PER_OUTPUT:
         for address, name, source in entries:
             yield address, name, {PER_OUTPUT_KEY: source}
-    elif entries:
-        yield entries[0][0], "", {key: source for _, key, source in entries}
+    else:
+        for address in dict.fromkeys(address for address, _, _ in entries):
+            yield address, "", {key: source for _, key, source in entries}
 
 
 def _revision(outputs: OutputSet, target: Target, keys: Mapping[str, KeySource]) -> str:

@@ -23,6 +23,7 @@ from backends.contract import PER_OUTPUT_KEY, DesiredSecret, Mark, Owner
 from backends.errors import SinkError
 from backends.secret_value import SecretValue
 from backends.testing import CANARY
+from tests.servers.connections import all_closed
 from tests.servers.keyvault import Clock, KeyVaultServer, Vault
 from tests.servers.keyvault.tokens import Identity
 
@@ -36,7 +37,7 @@ THEIRS = {"team": "theirs"}
 async def broken_connections() -> AsyncIterator[None]:
     """A TLS connection that was broken is closed a moment later: the test's loop has to live that long."""
     yield
-    await asyncio.sleep(0.02)
+    await all_closed()
 
 
 def forget_challenges() -> None:
