@@ -22,6 +22,7 @@ import trustme
 from multidict import CIMultiDict
 from yarl import URL
 
+from tests.servers.connections import all_closed
 from tests.servers.http_rules import (
     BlackHole,
     DroppedError,
@@ -162,6 +163,7 @@ class HttpProxy:
         await self._cancel_connections()
         await self._session.close()
         await self._server.wait_closed()
+        await all_closed()
         await self._loop.shutdown_default_executor()
 
     async def _cancel_connections(self) -> None:

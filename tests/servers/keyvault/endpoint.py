@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
+from tests.servers.connections import all_closed
 from tests.servers.keyvault.faults import Action, Answer, Call, Delay, Drop, Hold
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -142,3 +143,4 @@ async def _cancel_others() -> None:
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
+    await all_closed()

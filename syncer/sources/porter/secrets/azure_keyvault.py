@@ -11,24 +11,21 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
-from contextlib import AsyncExitStack
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from backends.clients.azure import KeyVaultClient
 from backends.clients.azure_errors import SecretDisabled
 from backends.clients.azure_options import AzureOptions
 from backends.clients.concurrency import for_each
-from backends.contract import Finding, FindingLevel
 from backends.errors import SinkError
 from backends.secret_value import SecretValue
-from syncer.core.errors import SourceError, SourceUnavailable
+from syncer.core.errors import SourceUnavailable
+from syncer.sources.porter.secrets.server import NOBODYS_KEY, ServerStore
 
 _ABSENT: Final = "not in the store"
 _LONGEST: Final = 127
 _KEPT: Final = 94
 """Characters of a longer key that stay in front of its digest."""
-_SUBJECT: Final = "Porter secrets"
 
 
 def secret_name(key: str) -> str:
@@ -40,21 +37,16 @@ def secret_name(key: str) -> str:
     return f"{name[:_KEPT]}-{digest.upper()}"
 
 
-class AzureKeyVaultSecrets:
+class AzureKeyVaultSecrets(ServerStore):
     """`core.ports.ValueResolver` over the secrets of the plugin's vault."""
 
     def __init__(self, options: AzureOptions) -> None:
         self._client = KeyVaultClient(options)
-        self._where = f"key vault {options.vault_url}"
-        self._exits = AsyncExitStack()
+        super().__init__(self._client, f"key vault {options.vault_url}")
 
-    async def check(self) -> tuple[Finding, ...]:
-        try:
-            await self.resolve(("no-such-run-no-such-output",))
-        except SourceError as error:
-            detail = f"{self._where}: {error.reason}"
-            return (Finding(level=FindingLevel.ERROR, subject=_SUBJECT, detail=detail),)
-        return (Finding(level=FindingLevel.OK, subject=_SUBJECT, detail=self._where),)
+    async def _problem(self) -> str | None:
+        await self.resolve((NOBODYS_KEY,))
+        return None
 
     async def resolve(self, keys: Collection[str]) -> Mapping[str, SecretValue | str]:
         names = {key: secret_name(key) for key in dict.fromkeys(keys)}
@@ -63,28 +55,13 @@ class AzureKeyVaultSecrets:
 
         async def resolve_one(key: str) -> None:
             name = names[key]
-            shared = uses[name.lower()] > 1
-            answers[key] = (
-                f"its secret {name!r} is that of another key too" if shared else await self._read(name)
-            )
+            if uses[name.lower()] > 1:
+                answers[key] = f"its secret {name!r} is that of another key too"
+            else:
+                answers[key] = await self._read(name) if name else _ABSENT
 
         await for_each(names, resolve_one)
         return answers
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self._exits.enter_async_context(self._client)
-        except SinkError as error:
-            raise SourceUnavailable(f"Porter's secrets: {error.reason}") from None
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._exits.aclose()
 
     async def _read(self, name: str) -> SecretValue | str:
         try:

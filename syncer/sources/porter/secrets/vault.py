@@ -10,45 +10,37 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Collection, Mapping
-from contextlib import AsyncExitStack
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from backends.clients.concurrency import IN_FLIGHT, for_each
 from backends.clients.vault import VaultClient
 from backends.clients.vault_errors import Answer
 from backends.clients.vault_options import VaultOptions
-from backends.contract import Finding, FindingLevel
 from backends.errors import SinkError
 from backends.secret_value import SecretValue
-from syncer.core.errors import SourceError, SourceUnavailable
+from syncer.core.errors import SourceUnavailable
+from syncer.sources.porter.secrets.server import NOBODYS_KEY, ServerStore
 
 MOST_VERSIONS: Final = 256
 """How far back is looked for a value, at most."""
 
 _ABSENT: Final = "not in the store, nor in the versions it keeps"
-_SUBJECT: Final = "Porter secrets"
 
 
-class VaultSecrets:
+class VaultSecrets(ServerStore):
     """`core.ports.ValueResolver` over the plugin's secret.
 
-    `path_prefix` is the plugin's: the mount, `/`, and a path in it. An async context manager:
-    entering it logs in, and raises `SourceUnavailable`.
+    `path_prefix` is the plugin's: the mount, `/`, and a path in it.
     """
 
     def __init__(self, options: VaultOptions, *, path_prefix: str) -> None:
         self._client = VaultClient(options)
         self._mount, _, self._path = path_prefix.strip("/").partition("/")
-        self._exits = AsyncExitStack()
+        super().__init__(self._client, f"secret {self._path!r} of the KV engine at {self._mount!r}")
 
-    async def check(self) -> tuple[Finding, ...]:
-        where = f"secret {self._path!r} of the KV engine at {self._mount!r}"
-        try:
-            await self.resolve(("no-such-run-no-such-output",))
-        except SourceError as error:
-            return (Finding(level=FindingLevel.ERROR, subject=_SUBJECT, detail=f"{where}: {error.reason}"),)
-        return (Finding(level=FindingLevel.OK, subject=_SUBJECT, detail=where),)
+    async def _problem(self) -> str | None:
+        await self.resolve((NOBODYS_KEY,))
+        return None
 
     async def resolve(self, keys: Collection[str]) -> Mapping[str, SecretValue | str]:
         answers: dict[str, SecretValue | str] = dict.fromkeys(keys, _ABSENT)
@@ -62,21 +54,6 @@ class VaultSecrets:
                 path = posixpath.normpath(place)
                 answers |= {names[name]: value for name, value in (await self._search(path, names)).items()}
         return answers
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self._exits.enter_async_context(self._client)
-        except SinkError as error:
-            raise SourceUnavailable(f"Porter's secrets: {error.reason}") from None
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._exits.aclose()
 
     async def _search(self, path: str, names: Collection[str]) -> dict[str, SecretValue | str]:
         """The newest value of each field that any version has, newest versions first."""
