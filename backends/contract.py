@@ -63,7 +63,7 @@ class Mark:
     content_id: str
     """Random; changes exactly when the bytes do."""
     output: str = ""
-    """Which output it holds, as the target calls it; "" where all of them are in one secret."""
+    """Which output it holds, by the source's name; "" where all are in one secret, and for a template."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -47,7 +47,7 @@ class Wanted:
     keys: Mapping[str, KeySource]
     revision: str
     output: str = ""
-    """As in the mark: which output, where each has a secret of its own."""
+    """As in the mark: which output, where each has a secret of its own and it is no template."""
 
     @property
     def used(self) -> Iterator[SelectedOutput]:
@@ -79,19 +79,38 @@ def map_target(outputs: OutputSet, rule: Rule, target: Target, policy: Policy) -
         return ()
     address = None
     entries: tuple[_Entry, ...] = ()
+    problem: str | None = None
     try:
         if target.layout is Layout.BUNDLE:
             address = target_address(outputs.key, rule, target, policy)
-        entries = tuple(
-            (address or target_address(outputs.key, rule, target, policy, name), name, source)
-            for name, source in _entries(outputs, target)
-        )
-        problem = _missing(entries, outputs) or _meeting(entries, target)
+            entries = tuple((address, name, source) for name, source in _entries(outputs, target))
+        else:
+            entries, problem = _spread(outputs, rule, target, policy)
     except NameRefused as refused:
         problem = str(refused)
-    if problem:
-        return (Unmappable(address=address, rule=rule, target=target, outputs=outputs, reason=problem),)
-    return tuple(_wanted(outputs, rule, target, entries))
+    problem = problem or _missing(entries, outputs) or _meeting(entries, target)
+    if problem is None:
+        return tuple(_wanted(outputs, rule, target, entries))
+    # A target that is held keeps all its places: nobody else may take one of them meanwhile.
+    places = {target.naming.same(place.path): place for place, _, _ in entries}
+    return tuple(
+        Unmappable(address=place, rule=rule, target=target, outputs=outputs, reason=problem)
+        for place in (*places.values(),) or (address,)
+    )
+
+
+def _spread(
+    outputs: OutputSet, rule: Rule, target: Target, policy: Policy
+) -> tuple[tuple[_Entry, ...], str | None]:
+    """Every output with a place of its own, and why one has none."""
+    entries: list[_Entry] = []
+    problems: list[str] = []
+    for name, source in _entries(outputs, target):
+        try:
+            entries.append((target_address(outputs.key, rule, target, policy, name), name, source))
+        except NameRefused as refused:
+            problems.append(str(refused))
+    return tuple(entries), "; ".join(dict.fromkeys(problems)) or None
 
 
 def target_address(
@@ -130,11 +149,6 @@ def _namespace(key: InstallationKey, target: Target, policy: Policy) -> str:
     if any("{namespace}" in part for part in target.parts):
         raise NameRefused('Porter\'s global namespace is not mapped (set namespaces: {"": ...})')
     return ""
-
-
-def has_output(target: Target, declared: Iterable[str], output: str) -> bool:
-    """Whether a secret of one output (`Mark.output`) is of something declared, or named by `keys`."""
-    return target.keys is not None or any(_style(name, target.key_style) == output for name in declared)
 
 
 def _entries(outputs: OutputSet, target: Target) -> tuple[tuple[str, KeySource], ...]:
@@ -195,8 +209,8 @@ def _secrets(
 ) -> Iterator[tuple[Address, str, dict[str, KeySource]]]:
     """Address, output (`Wanted.output`) and keys of each secret."""
     if target.layout is Layout.PER_OUTPUT:
-        for address, name, source in entries:
-            yield address, name, {PER_OUTPUT_KEY: source}
+        for address, _, source in entries:
+            yield address, source.output if isinstance(source, FromOutput) else "", {PER_OUTPUT_KEY: source}
     else:
         for address in dict.fromkeys(address for address, _, _ in entries):
             yield address, "", {key: source for _, key, source in entries}

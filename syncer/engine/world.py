@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from backends.contract import Layout, Mark
 from backends.errors import NameRefused
 from syncer.core.disposal import Standing
-from syncer.core.mapping import Mapped, Unmappable, has_output, map_target, target_address
+from syncer.core.mapping import Mapped, Unmappable, map_target, target_address
 from syncer.core.model import (
     Address,
     Installation,
@@ -61,7 +61,7 @@ class World:
             rule=rule,
             selection=selection,
             at=_address_or_none(key, rule, target, self.policy),
-            dropped=_dropped(mark, loaded, target),
+            dropped=_dropped(mark, loaded),
             held=_held(selection, rule, target, self.policy),
         )
 
@@ -145,10 +145,9 @@ def _withheld(loaded: Loaded, rule: Rule, target: Target, policy: Policy, reason
     )
 
 
-def _dropped(mark: Mark, loaded: Loaded, target: Target) -> bool:
-    if not mark.output or isinstance(loaded, Quarantined):
-        return False
-    return not has_output(target, loaded.declared, mark.output)
+def _dropped(mark: Mark, loaded: Loaded) -> bool:
+    """NB: by the source's own name of the output: how the configuration styles it may have changed."""
+    return isinstance(loaded, Installation) and mark.output not in ("", *loaded.declared)
 
 
 def _held(selection: Selection, rule: Rule, target: Target, policy: Policy) -> str | None:

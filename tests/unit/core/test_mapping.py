@@ -194,8 +194,11 @@ def test_an_output_without_a_name_holds_the_target_at_its_address():
 )
 def test_outputs_whose_names_meet_hold_the_whole_target_and_are_both_named(aim, names, place):
     first, second = sorted(names)
-    held = unmappable(named("other", *names), aim)
-    assert held.reason == f"outputs {first!r} and {second!r} meet at {place}"
+    mapped = map_target(named("other", *names), rule(aim), aim, policy())
+    assert {held.reason for held in mapped if isinstance(held, Unmappable)} == {
+        f"outputs {first!r} and {second!r} meet at {place}"
+    }
+    assert len(mapped) == (1 if aim.layout is Layout.BUNDLE else 2), "each place is kept"
 
 
 @pytest.mark.bad_input(18)

@@ -16,9 +16,11 @@ from backends.secret_value import SecretValue
 from syncer.core.changes import State
 from syncer.core.model import (
     FromOutput,
+    FromTemplate,
     GuardLimits,
     KeyStyle,
     OutputFilter,
+    Placeholder,
     Policy,
     Rule,
     Target,
@@ -105,6 +107,45 @@ async def test_an_output_that_the_configuration_leaves_out_is_an_orphan(narrowed
     report = await once(world, sink, narrowed)
     assert {entry.subject.path: entry.state for entry in report.entries}["shop/db/port"] is State.ORPHANED
     assert "shop/db/port" in bytes_in(sink)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (policy(), policy(key_style=KeyStyle.UPPER_SNAKE)),
+        (policy(key_style=KeyStyle.UPPER_SNAKE), policy()),
+        (policy(keys={"DB_HOST": FromOutput("host")}), policy()),
+        (policy(keys={"URL": FromTemplate((Placeholder("host"),))}), policy()),
+    ],
+    ids=["styled", "no longer styled", "no longer renamed", "no longer composed"],
+)
+async def test_a_name_that_the_configuration_changes_takes_nothing_away(
+    before: Policy, after: Policy
+) -> None:
+    world, sink = World(), MemorySink()
+    world.installation()
+    world.run({"host": b"h"})
+    await once(world, sink, before)
+    (old,) = bytes_in(sink)
+    report = await once(world, sink, after)
+    assert {entry.subject.path: entry.state for entry in report.entries}[old] is State.ORPHANED
+    assert old in bytes_in(sink)
+
+
+async def test_a_target_that_is_held_keeps_its_places_from_another_rule() -> None:
+    world, sink = World(), MemorySink()
+    world.installation()
+    world.run({"host": b"h", "port": b"1"})
+    (first,) = policy(
+        keys={"host": FromTemplate((Placeholder("host"), "!")), "port": FromOutput("port")}
+    ).rules
+    (second,) = policy(keys={"host": FromOutput("host")}).rules
+    both = replace(policy(), rules=(first, replace(second, name="second")))
+    await once(world, sink, replace(both, rules=(first,)))
+    world.run({"host": b"h"}, action="upgrade")
+    report = await once(world, sink, both)
+    assert {entry.action for entry in report.entries} == {"hold"}
+    assert bytes_in(sink) == {"shop/db/host": {"value": b"h!"}, "shop/db/port": {"value": b"1"}}
 
 
 async def test_a_styled_name_is_known_as_that_of_its_output() -> None:
