@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -249,6 +249,20 @@ class TargetShape:
     """Address template, part by part; placeholders as `{namespace}`."""
     layout: Layout
     attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+Place = tuple[object, ...]
+"""Where secrets are, from the outside in: what begins with another place lies within it."""
+
+
+@runtime_checkable
+class SaysPlaces(Protocol):
+    """A kind's options may say where its secrets are, if not every text in them tells that.
+
+    Two sinks of a kind whose places overlap are refused: each would take the other's work for drift.
+    """
+
+    def places(self) -> Collection[Place]: ...
 
 
 class TargetOptions(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictStr
 
@@ -42,7 +43,10 @@ def _moment(given: object) -> object:
         return given
     if given.tzinfo is None:
         raise ValueError("should be a time with its zone, such as 2026-12-31T23:59:59Z")
-    return moment_text(int(given.timestamp()))
+    seconds = int(given.timestamp())
+    if moment_text(seconds) == str(seconds):
+        raise ValueError("should be a time that the calendar still has in UTC")
+    return moment_text(seconds)
 
 
 def moment_text(seconds: int) -> str:
@@ -90,6 +94,11 @@ class AzureKeyVaultOptions(AzureOptions):
     purge: StrictBool = False
     """Purges what was deleted, which cannot be undone, and takes the right to. Default: the vault keeps
     a deleted secret for its retention time, and a new one of that name recovers it first."""
+
+    def places(self) -> list[tuple[object, ...]]:
+        """`backends.contract.SaysPlaces`: a vault is a host, however one logs in."""
+        parts = urlsplit(self.vault_url)
+        return [(parts.hostname, parts.port or 443)]
 
 
 class AzureKeyVaultTarget(TargetOptions):

@@ -227,7 +227,7 @@ def _quoted(name: str) -> str:
 def _parsed(content: bytes) -> object:
     try:
         parsed: object = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):  # NB: the second for lists in lists in lists
         return None
     return parsed
 

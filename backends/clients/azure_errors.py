@@ -55,6 +55,8 @@ class Operation(Enum):
         return self.value[1]
 
 
+_LONGEST_PAUSE: Final = 600.0
+"""Seconds of what a header may ask for: it must not close a vault for ever."""
 _TRANSITION: Final = 10.0
 """Seconds after which a name in transition is worth another look."""
 _WRITES: Final = frozenset({Operation.SET, Operation.DELETE, Operation.RECOVER, Operation.PURGE})
@@ -136,6 +138,11 @@ def read_answer(status: int, body: object, retry_after: float | None = None) -> 
 
 def asked_pause(headers: Mapping[str, str], now: float) -> float | None:
     """Seconds that the headers of an answer ask to wait; `now` in seconds since 1970. None: they do not."""
+    asked = _asked(headers, now)
+    return None if asked is None else min(asked, _LONGEST_PAUSE)
+
+
+def _asked(headers: Mapping[str, str], now: float) -> float | None:
     given = {name.lower(): text for name, text in headers.items()}
     for name in ("retry-after-ms", "x-ms-retry-after-ms"):
         if (milliseconds := _number(given.get(name))) is not None:

@@ -41,6 +41,7 @@ _WORTH_KEEPING: Final = 1 / 3
 _KNOWN_GOOD: Final = 5.0
 """Seconds a token that was looked up, or has replaced another, counts as valid."""
 _UNREACHABLE_PAUSE: Final = 5.0
+_LONGEST_LIFE: Final = 10**9
 _CLOSING_PATIENCE: Final = 5.0
 
 _LOOK_UP: Final = Call("GET", "auth/token/lookup-self")
@@ -152,6 +153,8 @@ class Login:
         if not answer.succeeded or not isinstance(auth, dict):
             return None
         renewed = self._lease_of(lease.token, auth.get("lease_duration"), auth.get("renewable"))
+        if math.isinf(renewed.seconds) and not math.isinf(lease.seconds):
+            return None  # 0 seconds: its end is here
         if renewed.seconds < lease.seconds * _WORTH_KEEPING and not isinstance(self._auth, TokenAuth):
             return None
         return renewed
@@ -195,7 +198,7 @@ class Login:
 
     def _lease_of(self, token: SecretValue, seconds: object, renewable: object) -> Lease:
         """Of 0 seconds is a token that does not expire."""
-        life = float(seconds) if isinstance(seconds, int) and seconds > 0 else math.inf
+        life = float(min(seconds, _LONGEST_LIFE)) if isinstance(seconds, int) and seconds > 0 else math.inf
         now = self._clock()
         return Lease(
             token=token,

@@ -21,6 +21,7 @@ from urllib.parse import quote
 import hvac
 import requests
 from hvac.adapters import RawAdapter
+from hvac.exceptions import VaultError
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError, SSLError
 from urllib3.util.ssl_match_hostname import CertificateError
@@ -128,7 +129,7 @@ class Transport:
         try:
             response = request(self._client())
             return _read(call, response)
-        except (requests.RequestException, OSError, ValueError) as error:
+        except (requests.RequestException, VaultError, OSError, ValueError) as error:
             return _broken(call, error)
 
     def _client(self) -> hvac.Client:
@@ -145,7 +146,8 @@ class Transport:
             url=options.address,
             token="",
             verify=session.verify,
-            cert=session.cert,  # type: ignore[arg-type]  # one file with both is fine with requests
+            # NB: not None, or hvac takes what the environment names for other tools.
+            cert=session.cert or (),  # type: ignore[arg-type]  # one file with both is fine with requests
             timeout=options.request_timeout,  # type: ignore[arg-type]  # so are fractions of seconds
             allow_redirects=False,
             session=session,
@@ -282,6 +284,8 @@ def _broken(call: Call, error: Exception) -> SinkError:
             why = "there was no answer in time"
         case requests.exceptions.ConnectionError() if isinstance(_cause(error), _UNREACHABLE):
             sent, why = False, "the server cannot be reached"
+        case VaultError():
+            sent, why = False, "hvac does not take its settings"
         case requests.RequestException():
             why = f"the connection broke ({type(error).__name__})"
         case _:

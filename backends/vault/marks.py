@@ -35,7 +35,11 @@ def custom_metadata(
     mark: Mark, versions: Collection[int], base64: Collection[str], current: Custom
 ) -> dict[str, str | None]:
     """A merge patch that leaves exactly this mark. Raises `Refused` for what does not fit."""
-    fields = {f"{PREFIX}{name}": text for name, text in mark_fields(mark).items() if text}
+    given = mark_fields(mark)
+    for name, text in given.items():
+        if not text and name not in _MAY_BE_EMPTY:
+            raise Refused(f"{mark.address}: the mark's {name} is empty")
+    fields = {f"{PREFIX}{name}": text for name, text in given.items() if text}
     wanted = fields | {_VERSIONS: _ranges(versions)} | _pieces(json.dumps(list(base64)) if base64 else "")
     for name, text in wanted.items():
         if len(text.encode("utf-8", "surrogatepass")) > MAX_VALUE:

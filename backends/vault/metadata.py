@@ -59,7 +59,7 @@ def parse_metadata(data: Mapping[str, Any], *, now: float) -> Metadata:
             custom={str(name): str(text) for name, text in custom.items()},
             revision=_number(data.get("current_metadata_version")),
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise SinkUnavailable("the answer is not that of a KV v2 engine") from None
 
 

@@ -55,6 +55,11 @@ class VaultSinkOptions(VaultOptions):
     paths: Annotated[tuple[Place, ...], AfterValidator(_paths)] = ("porter",)
     """The only paths below the mount that are written to, and listed: a policy for them is enough."""
 
+    def places(self) -> list[tuple[object, ...]]:
+        """`backends.contract.SaysPlaces`: logins and certificates lead to the same place."""
+        where = (self.address.lower(), *(self.namespace or "").split("/"), "", *self.mount.split("/"), "")
+        return [(*where, *path.split("/")) for path in self.paths]
+
 
 class VaultTarget(TargetOptions):
     """A secret for each installation, or for each output."""

@@ -6,14 +6,14 @@ together with mistakes elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel
 
-from backends.contract import Naming, SinkKind, TargetOptions
+from backends.contract import Naming, Place, SaysPlaces, SinkKind, TargetOptions
 from syncer.config.document import Data, Document
 from syncer.config.errors import FieldPath
 from syncer.config.schema import SinkEntry, TargetEntry
@@ -143,18 +143,28 @@ def anchored(model: _Model, path: FieldPath, document: Document) -> _Model:
 
 def _refuse_shared_places(sinks: Mapping[str, CheckedSink], document: Document) -> None:
     """Two sinks for one place would each take the other's deletions and updates for drift."""
-    first: dict[tuple[object, ...], str] = {}
+    taken: list[tuple[Place, str]] = []
     for index, entry in items(document.data, "sinks"):
         sink = sinks.get(str(entry.get("name")))
         if sink is None or sink.options is None:
             continue
-        earlier = first.setdefault(_place(sink.kind.kind, sink.options), str(entry["name"]))
-        if earlier != entry["name"]:
+        mine = [(sink.kind.kind, *place) for place in _places(sink.options)]
+        earlier = next((name for place, name in taken if any(_overlap(place, one) for one in mine)), None)
+        if earlier not in (None, entry["name"]):
             document.report(("sinks", index), f"is the same place as the sink {earlier!r}")
+        taken += [(place, str(entry["name"])) for place in mine]
 
 
-def _place(kind: str, options: BaseModel) -> tuple[object, ...]:
-    """What tells two sinks of a kind apart: its texts and paths. Times, limits and logins do not."""
+def _overlap(one: Place, other: Place) -> bool:
+    """Whether they are the same, or one lies within the other."""
+    shorter = min(len(one), len(other))
+    return one[:shorter] == other[:shorter]
+
+
+def _places(options: BaseModel) -> Iterable[Place]:
+    """Where a sink writes: what its options say themselves, else their texts and paths."""
+    if isinstance(options, SaysPlaces):
+        return options.places()
     values = ((name, getattr(options, name)) for name in sorted(type(options).model_fields))
     texts = ((name, value) for name, value in values if isinstance(value, str | Path))
-    return kind, *((name, value.resolve() if isinstance(value, Path) else value) for name, value in texts)
+    return [tuple((name, value.resolve() if isinstance(value, Path) else value) for name, value in texts)]

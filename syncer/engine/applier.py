@@ -37,6 +37,7 @@ _LOOKS = 4
 _ATTEMPTS = 4
 _LONGEST = 30.0
 """Seconds a single write may be retried for."""
+_FIRST_PAUSE = 0.1
 _BACKOFF = wait_exponential_jitter(multiplier=0.2, max=5.0)
 
 Decide = Callable[[ObservedSecret | None], Change]
@@ -65,18 +66,24 @@ class Applier:
             except Refused as error:
                 return entry_of(Hold(subject=change.subject, reason=error.reason))
             except SinkError as error:
-                if isinstance(error, SinkUnavailable | AuthenticationFailed):
+                if isinstance(error, SinkUnavailable | AuthenticationFailed | OutcomeUnknown):
                     self.down = error.reason
                 return entry_of(change, error=error.reason)
 
     async def _applied(self, change: Change, decide: Decide) -> Entry:
-        for _ in range(_LOOKS):
+        for look in range(1, _LOOKS + 1):
             try:
                 await self._send(change)
-            except (PreconditionFailed, OutcomeUnknown):
-                change = decide(await self._look(change))
+            except PreconditionFailed:
+                pass
+            except OutcomeUnknown as error:
+                # Reads may go on working where every write fails: not one after the other, and not for ever.
+                if look == _LOOKS or (error.retry_after or 0.0) > _LONGEST:
+                    raise
+                await asyncio.sleep(_pause(look, error))
             else:
                 return entry_of(change)
+            change = decide(await self._look(change))
         return entry_of(change, error="it keeps changing while it is written")
 
     async def _send(self, change: Change) -> None:
@@ -111,6 +118,11 @@ async def _retried(call: Callable[[], Awaitable[_Answer]]) -> _Answer:
 def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     return max(_BACKOFF(state), 0.0 if error is None else _asked_to_wait(error))
+
+
+def _pause(look: int, error: OutcomeUnknown) -> float:
+    """Seconds before looking again whether a write whose answer is lost was done."""
+    return max(_FIRST_PAUSE * 2.0 ** (look - 1), error.retry_after or 0.0)
 
 
 def _asked_to_wait(error: BaseException) -> float:

@@ -62,10 +62,12 @@ class _Pass:
         async with AsyncExitStack() as stack:
             try:
                 sink = await stack.enter_async_context(slot.make())
+                report = await self._reconcile(slot, sink)
             except SinkError as error:
-                self.observer.failed(slot.name, error.reason)
-                return SinkReport(sink=slot.name, entries=(), failure=error.reason)
-            report = await self._reconcile(slot, sink)
+                report = SinkReport(sink=slot.name, entries=(), failure=error.reason)
+            except Exception as error:  # noqa: BLE001  # a fault in one sink's code must not stop the others
+                reason = f"unexpected {type(error).__name__}; its details may hold secrets and are not shown"
+                report = SinkReport(sink=slot.name, entries=(), failure=reason)
         if report.failure is not None:
             self.observer.failed(slot.name, report.failure)
         return report

@@ -31,6 +31,14 @@ sinks: [{{name: out, {sink}}}]
 rules: [{{name: a, targets: [{{sink: out{target}}}]}}]
 """
 
+APPROLE = "address: 'https://v:8200', auth: {method: approle, roleId: r}"
+SINKS = """\
+instance: test
+source: {{kind: dump, path: dump, secrets: {{kind: none}}}}
+sinks: [{{name: out, {first}}}, {{name: two, {second}}}]
+rules: [{{name: a, targets: [{{sink: out}}]}}]
+"""
+
 
 def load(folder: Path, *, sink: str = f"kind: vault, {VAULT}", target: str = "", secrets: str = "kind: none"):
     path = folder / "syncer.yaml"
@@ -130,10 +138,38 @@ def test_the_stores_of_porters_plugins_can_be_configured(tmp_path):
     assert CANARY not in f"{vault!r} {azure!r}"
 
 
-def test_two_sinks_of_one_place_are_refused_however_they_log_in(tmp_path):
+SAME = "is the same place as the sink 'out'"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "refused"),
+    [
+        (f"kind: vault, {VAULT}", f"kind: vault, {APPROLE}", True),
+        (f"kind: vault, {VAULT}", f"kind: vault, {VAULT}, caFile: ca.pem, serverName: x", True),
+        (
+            f"kind: vault, {VAULT}",
+            "kind: vault, address: 'https://V:8200', auth: {method: approle, roleId: r}",
+            True,
+        ),
+        (f"kind: vault, {VAULT}", f"kind: vault, {VAULT}, paths: [porter/shop]", True),
+        (f"kind: vault, {VAULT}", f"kind: vault, {VAULT}, paths: [other]", False),
+        (f"kind: vault, {VAULT}", f"kind: vault, {VAULT}, mount: kv", False),
+        (f"kind: vault, {VAULT}", f"kind: vault, {VAULT}, namespace: team", False),
+        (f"kind: azure-keyvault, {AZURE}", f"kind: azure-keyvault, {AZURE}, authority: AzurePublic", True),
+        (
+            f"kind: azure-keyvault, {AZURE}",
+            f"kind: azure-keyvault, {AZURE.replace('.net', '.net:443')}",
+            True,
+        ),
+        (f"kind: azure-keyvault, {AZURE}", f"kind: azure-keyvault, {AZURE.replace('//x', '//y')}", False),
+    ],
+)
+def test_two_sinks_of_one_place_are_refused_however_they_log_in(tmp_path, first, second, refused):
     path = tmp_path / "syncer.yaml"
-    other = "address: 'https://v:8200', auth: {method: approle, roleId: r}"
-    text = FILE.format(sink=f"kind: vault, {VAULT}", target="", secrets="kind: none")
-    path.write_text(text.replace("}]\nrules", f"}}, {{name: two, kind: vault, {other}}}]\nrules"))
-    with pytest.raises(ConfigError, match="is the same place as the sink 'out'"):
+    path.write_text(SINKS.format(first=first, second=second))
+    if not refused:
+        assert len(load_config(path, ENVIRON).sinks) == 2
+        return
+    with pytest.raises(ConfigError) as caught:
         load_config(path, ENVIRON)
+    assert [(problem.field, problem.message) for problem in caught.value.problems] == [("sinks[1]", SAME)]

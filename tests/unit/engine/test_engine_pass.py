@@ -140,6 +140,7 @@ def only(report: Report) -> Entry:
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(applier, "_wait", lambda state: 0.0)
+    monkeypatch.setattr(applier, "_FIRST_PAUSE", 0.0)
 
 
 async def test_a_second_pass_writes_nothing() -> None:
@@ -516,3 +517,34 @@ async def test_a_server_that_wants_to_be_left_alone_for_long_is_left_alone() -> 
     faults = {"put": [Throttled("slow down", retry_after=20)]}
     report = await run(shop(), {"a": Faulty(MemoryStore(), faults=faults)})
     assert (only(report).error, faults["put"]) == (None, [])
+
+
+async def test_a_sink_whose_every_write_is_lost_is_given_up_and_not_hammered() -> None:
+    lost = [OutcomeUnknown("create: sent, but the server failed") for _ in range(400)]
+    sink = Faulty(MemoryStore(), faults={"put": lost})
+    report = await run(shop(100), {"a": sink})
+    assert report.sinks[0].failure == "create: sent, but the server failed"
+    assert 400 - len(lost) <= 4 * 32, "those in flight, and no others"
+    assert {entry.error for entry in report.entries} == {"create: sent, but the server failed"}
+
+
+async def test_a_server_that_names_a_long_pause_after_a_lost_write_is_left_alone() -> None:
+    lost = [OutcomeUnknown("lost", retry_after=60) for _ in range(4)]
+    report = await run(shop(), {"a": Faulty(MemoryStore(), faults={"put": lost})})
+    assert (only(report).error, len(lost)) == ("lost", 3)
+
+
+async def test_a_fault_in_one_sinks_code_stops_no_other() -> None:
+    class Broken(MemorySink):
+        async def inventory(self, owner: Owner) -> AsyncIterator[ObservedSecret]:
+            raise KeyError("canary")
+            yield  # an iterator, all the same
+
+    good = MemorySink()
+    report = await run(shop(), {"a": Broken(), "b": good})
+    assert {sink.sink: sink.failure and sink.failure.split(";")[0] for sink in report.sinks} == {
+        "a": "unexpected KeyError",
+        "b": None,
+    }
+    assert "canary" not in repr(report)
+    assert set(good.store.cells) == {"shop/db-0"}
