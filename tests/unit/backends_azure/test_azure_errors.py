@@ -123,6 +123,7 @@ def test_only_the_vaults_own_404_means_absent():
         ({"x-ms-retry-after-ms": "250"}, 0.25),
         ({"Retry-After": "Thu, 01 Jan 1970 00:02:00 GMT"}, 20),
         ({"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0),
+        ({"Retry-After": "1e308"}, 600),
         ({"Retry-After": "in a while"}, None),
         ({"Retry-After": "-1"}, None),
         ({"Retry-After": "nan"}, None),

@@ -175,6 +175,7 @@ def test_what_a_target_asks_for_becomes_attributes():
     ("settings", "message"),
     [
         ({"expires": "tomorrow"}, "should be a time such as"),
+        ({"expires": "9999-12-31T23:59:59-01:00"}, "that the calendar still has in UTC"),
         ({"expires": "2027-01-01T00:00:00"}, "with its zone"),
         ({"notBefore": datetime(2027, 1, 1)}, "with its zone"),  # noqa: DTZ001  # that is what is refused
         ({"notBefore": date(2027, 1, 1)}, "string_type"),

@@ -133,6 +133,13 @@ async def test_a_renewal_near_the_longest_life_brings_a_new_login(server, login)
     assert server.asked == ["login", "renew-self", "login"]
 
 
+async def test_a_renewal_for_no_time_at_all_is_the_end_and_not_for_ever(server, login):
+    await bearer(login)
+    server.now, server.renews_to = server.now + 601, 0
+    assert await bearer(login) == "token-2"
+    assert server.asked == ["login", "renew-self", "login"]
+
+
 async def test_a_renewal_for_a_third_of_the_life_is_taken(server, login):
     await bearer(login)
     server.now, server.renews_to = server.now + 601, 300

@@ -109,6 +109,12 @@ def test_more_names_of_binary_fields_than_fit_are_refused():
         custom_metadata(MARK, (1,), ["x" * 500] * 50, {})
 
 
+@pytest.mark.parametrize("field", ["run_id", "rule", "result_id"])
+def test_a_field_that_is_empty_and_could_not_be_read_back_is_refused_by_its_name(field):
+    with pytest.raises(Refused, match=f"the mark's {field.replace('_', '-')} is empty"):
+        custom_metadata(replace(MARK, **{field: ""}), (1,), (), {})
+
+
 @pytest.mark.parametrize("field", ["installation", "rule", "instance", "namespace"])
 def test_a_field_that_is_too_long_is_refused_by_its_name(field):
     long = replace(MARK, **{field: "ü" * 257})

@@ -95,6 +95,7 @@ def test_times_are_read_in_whatever_precision_the_server_writes(nanoseconds, pas
         {"versions": {"1": None}, "current_version": 1},
         {"versions": {"1": version(deleted="yesterday")}, "current_version": 1},
         {"versions": {}, "current_version": None},
+        {"versions": {}, "current_version": float("inf")},
         {"versions": {}, "current_version": 1, "custom_metadata": "text"},
     ],
 )

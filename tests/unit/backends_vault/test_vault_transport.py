@@ -281,3 +281,10 @@ async def test_nothing_is_logged(caplog):
         await sending.send(WRITE, BODY, TOKEN)
     assert "canary" not in caplog.text
     assert "secret/data" not in caplog.text
+
+
+def test_certificates_that_the_environment_names_for_other_tools_are_not_presented(monkeypatch):
+    monkeypatch.setattr("hvac.v1.VAULT_CLIENT_CERT", "other.pem")
+    monkeypatch.setattr("hvac.v1.VAULT_CLIENT_KEY", "other.key")
+    with transport(1) as opened:
+        assert not opened._new_client().adapter._kwargs["cert"]
