@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ _LOOK_UP: Final = Call("GET", "auth/token/lookup-self")
 _RENEW: Final = Call("POST", "auth/token/renew-self")
 _REVOKE: Final = Call("POST", "auth/token/revoke-self")
 _NOTHING: Final = SecretValue(b"")
+_TOKEN: Final = re.compile(rb"[!-~]+")
 
 
 class Sender(Protocol):
@@ -213,7 +215,7 @@ def _credential(auth: AnyAuth) -> SecretValue:
     """What the login proves itself by, read anew where it is in a file. Raises `AuthenticationFailed`."""
     match auth:
         case TokenAuth(token=token, token_file=path):
-            return _from_file(path) if path is not None else token or _NOTHING
+            return _from_file(path) if path is not None else _plausible(token or _NOTHING, "the token")
         case KubernetesAuth(token_file=path) | JwtAuth(token_file=path):
             return _from_file(path)
         case AzureAuth(token_file=path) | GcpAuth(token_file=path):
@@ -233,6 +235,11 @@ def _from_file(path: Path) -> SecretValue:
         content = path.read_bytes().strip()
     except OSError as error:
         raise AuthenticationFailed(f"the token file {path} cannot be read ({error.strerror})") from None
-    if not content.isascii() or not content:
-        raise AuthenticationFailed(f"the token file {path} holds no token")
-    return SecretValue(content)
+    return _plausible(SecretValue(content), f"the token file {path}")
+
+
+def _plausible(token: SecretValue, what: str) -> SecretValue:
+    """One line of visible ASCII: anything else no header can carry."""
+    if not _TOKEN.fullmatch(token.reveal()):
+        raise AuthenticationFailed(f"{what} holds no token")
+    return token

@@ -358,6 +358,14 @@ async def test_a_token_file_is_read_again_when_its_token_is_refused_or_has_expir
     assert await bearer(login) == "three"
 
 
+async def test_a_token_that_no_header_can_carry_is_told_and_not_quoted(server):
+    for text in ("canary\ncanary", "can\u00e4ry", "canary canary"):
+        token = SecretValue(text.encode())
+        auth = TokenAuth.model_construct(method="token", token=token, token_file=None)
+        with pytest.raises(AuthenticationFailed, match="the token holds no token"):
+            await Login(auth, server, clock=server.clock).token()
+
+
 @pytest.mark.parametrize("content", [None, b"", b" \n", "ключ".encode(), b"\xff"])
 async def test_a_token_file_without_a_token_is_told_and_not_quoted(server, tmp_path, content):
     path = tmp_path / "token"
