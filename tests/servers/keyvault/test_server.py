@@ -6,37 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from azure.core.rest import HttpRequest
 from azure.identity.aio import ClientSecretCredential
 from azure.keyvault.secrets.aio import SecretClient
 
-from tests.servers.keyvault import Clock, KeyVaultServer, Vault
-from tests.servers.keyvault.sdk import NOON, client_of
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[KeyVaultServer]:
-    server = KeyVaultServer.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def vault(server: KeyVaultServer) -> Iterator[Vault]:
-    vault = server.new_vault(clock=Clock(NOON.timestamp()))
-    yield vault
-    vault.close()
-
-
-@pytest.fixture
-async def client(server: KeyVaultServer, vault: Vault) -> AsyncIterator[SecretClient]:
-    async with client_of(server, vault) as client:
-        yield client
+from tests.servers.keyvault import Vault
 
 
 async def test_what_is_planted_is_served_and_what_is_served_is_read(
@@ -73,7 +50,7 @@ async def test_somebody_else_deletes_recovers_and_purges(client: SecretClient, v
 
 def test_it_runs_in_a_process_of_its_own() -> None:
     command = [sys.executable, "-m", "tests.servers.keyvault", "--limits", "--creates", "1"]
-    repository = Path(__file__).parents[2]
+    repository = Path(__file__).parents[3]
     with subprocess.Popen(
         command, cwd=repository, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
