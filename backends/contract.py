@@ -221,6 +221,29 @@ class Sink(Protocol):
     ) -> None: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One of our secrets at a sink changed, whoever did it, or may have."""
+
+    address: str | None
+    """None: something may have been missed, so that everything has to be compared again."""
+    version: Version | None = None
+    """What it is now; None where it is gone or the sink does not tell. Own writes are known by it."""
+
+
+@runtime_checkable
+class Watches(Protocol):
+    """A sink may tell of changes as they happen. Only a hint: the inventory is the truth."""
+
+    def watch(self, owner: Owner) -> AsyncIterator[Seen]:
+        """Changes of what carries this instance's index, until it is closed or cancelled.
+
+        Begins with `Seen(address=None)`, and says so again after every gap. Failures of the server
+        are retried inside, with backoff; raises `SinkError` only for what repetition does not mend.
+        """
+        ...
+
+
 class Naming(Protocol):
     """How one sink makes legal names. Pure; made once from the sink's options."""
 

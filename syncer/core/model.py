@@ -31,6 +31,8 @@ class InstallationRef:
 
     key: InstallationKey
     id: str
+    stamp: str = field(default="", compare=False)
+    """Changes with every action on the installation, and with its labels; nothing else follows from it."""
 
 
 class InstallationState(Enum):

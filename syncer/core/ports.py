@@ -5,7 +5,9 @@ Signatures only. `sources` implements `Source` and `ValueResolver`, `telemetry` 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -58,6 +60,25 @@ class Source(Protocol):
     ) -> None: ...
 
 
+class Changes(Protocol):
+    """Hints at what is new in the source; the truth is in what `Source` answers afterwards."""
+
+    async def poll(self) -> frozenset[InstallationKey]:
+        """Installations with results that no poll before has seen; the first one answers none.
+
+        Its cost grows with what is new, not with history. Raises `SourceError`, and then the next
+        poll answers what this one would have.
+        """
+        ...
+
+    def wakes(self) -> AsyncIterator[frozenset[InstallationKey]]:
+        """Installations something was just written for, as soon as the source tells; empty: anything.
+
+        Ends at once where the source cannot tell at all. Failures are retried inside.
+        """
+        ...
+
+
 class ValueResolver(Protocol):
     """Porter's secret store, read-only."""
 
@@ -94,4 +115,61 @@ class Observer(Protocol):
 
     def failed(self, sink: str, reason: str) -> None:
         """A sink could not be finished."""
+        ...
+
+
+class Outcome(Enum):
+    """What became of one installation at one sink: the label of the metric and of the log line."""
+
+    SYNCED = "synced"
+    WAITING = "waiting"
+    """Its outputs are still on their way."""
+    HELD = "held"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciled:
+    """One installation was brought up to date at one sink, as far as that was possible."""
+
+    id: str
+    """Of this reconciliation; names it in logs."""
+    sink: str
+    key: InstallationKey
+    outcome: Outcome
+    written: int
+    """Secrets created, updated or deleted."""
+    seconds: float
+    """How long it took, waiting in the queue left out."""
+    waited: float
+    """Seconds from the wish to the end: how late the change arrived."""
+    fresh: bool
+    """Whether the source had said that it changed; otherwise it was a retry, drift or a sweep."""
+    reason: str
+    """Why it is not in sync; "" where it is."""
+
+
+class RunObserver(Observer, Protocol):
+    """Who is told what the controller does."""
+
+    def reconciled(self, what: Reconciled) -> None: ...
+
+    def source(self, failure: str | None) -> None:
+        """The source was read, or (with a reason) could not be."""
+        ...
+
+    def sink(self, name: str, failure: str | None) -> None:
+        """A sink works, or (with a reason) is left alone for a while."""
+        ...
+
+    def swept(self, sink: str, seconds: float) -> None:
+        """Everything at a sink was compared."""
+        ...
+
+    def leading(self, leading: bool) -> None:  # noqa: FBT001  # a fact, not an option
+        """We write, or stand by."""
+        ...
+
+    def restarted(self, sink: str, workload: str) -> None:
+        """A consumer was restarted because what it reads has changed."""
         ...
