@@ -244,6 +244,42 @@ class Watches(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workloads:
+    """Those of one kind, beside the secret, that have a name, or all the labels of a selector."""
+
+    kind: str
+    name: str | None = None
+    selector: Mapping[str, str] = field(default_factory=dict)
+    """Only without a name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartWish:
+    """These workloads should run with just this content of a secret."""
+
+    address: str
+    content_id: str
+    """What the secret's mark says now."""
+    workloads: tuple[Workloads, ...]
+    before: str = ""
+    """The content id that was replaced just now; "" where the content is not known to have changed."""
+
+
+@runtime_checkable
+class Restarts(Protocol):
+    """A sink may restart the workloads that read its secrets."""
+
+    def restart(self, wishes: Collection[RestartWish]) -> AsyncIterator[str]:
+        """Restart those that were started with other content; each one restarted, as it is done.
+
+        What a workload was started with is noted at the workload itself. One without a note is noted,
+        and restarted only where the content was replaced just now. Asking again restarts nobody again.
+        Raises a `SinkError` where something could not be done, after everything that could.
+        """
+        ...
+
+
 class Naming(Protocol):
     """How one sink makes legal names. Pure; made once from the sink's options."""
 
@@ -272,6 +308,8 @@ class TargetShape:
     """Address template, part by part; placeholders as `{namespace}`."""
     layout: Layout
     attributes: Mapping[str, str] = field(default_factory=dict)
+    restart: tuple[Workloads, ...] = ()
+    """Who is restarted when the content of a secret changed."""
 
 
 Place = tuple[object, ...]

@@ -31,6 +31,7 @@ from backends.errors import TooLarge
 from backends.marking import mark_fields, parse_mark
 from backends.preconditions import owner_of, require_removable, require_writable
 from backends.secret_value import SecretValue
+from backends.sending import may_send
 
 CAPABILITIES: Final = Capabilities(
     compare_and_set=True,
@@ -107,6 +108,7 @@ class MemorySink:
         size = sum(len(value) for value in desired.data.values())
         if CAPABILITIES.max_secret_bytes is not None and size > CAPABILITIES.max_secret_bytes:
             raise TooLarge(f"{desired.address}: {size} bytes, {CAPABILITIES.max_secret_bytes} are allowed")
+        may_send()
         self.writes += 1
         return self.store.write(
             desired.address,
@@ -120,6 +122,7 @@ class MemorySink:
         if current is None:
             return
         require_removable(current, observed)
+        may_send()
         self.writes += 1
         del self.store.cells[observed.address]
 

@@ -71,12 +71,21 @@ def open_source(config: Config) -> PorterSource:
 
 async def run_pass(config: Config, mode: Mode, observer: Observer) -> Report:
     """One pass over everything that is configured. Raises `SourceError`."""
-    sinks = [
-        SinkSlot(name=sink.name, make=partial(make_sink, sink), same=sink.kind.naming(sink.options).same)
+    async with open_source(config) as source:
+        return await one_pass(source, config.policy, sink_slots(config), mode, observer)
+
+
+def sink_slots(config: Config) -> Sequence[SinkSlot]:
+    """The configured sinks, not yet opened."""
+    return [
+        SinkSlot(
+            name=sink.name,
+            make=partial(make_sink, sink),
+            same=sink.kind.naming(sink.options).same,
+            writes_per_second=sink.writes_per_second,
+        )
         for sink in config.sinks
     ]
-    async with open_source(config) as source:
-        return await one_pass(source, config.policy, sinks, mode, observer)
 
 
 def make_sink(config: SinkConfig) -> Sink:

@@ -21,9 +21,11 @@ from azure.core.exceptions import AzureError
 from azure.core.pipeline.transport import AioHttpTransport
 
 from backends.clients.azure_errors import asked_pause, login_refusal
+from backends.clients.permit import PermittedRequest
 from backends.clients.proxies import environment_proxy
 from backends.clients.rate import Kind, Pacer
 from backends.errors import AuthenticationFailed, SinkError, SinkUnavailable
+from backends.sending import only_while
 
 _CONNECTIONS: Final = 64
 _CONNECT_TIMEOUT: Final = 10.0
@@ -50,7 +52,10 @@ def new_session(ca_file: Path | None) -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=context)
     # As the SDK makes its own: it unpacks answers itself.
     session = aiohttp.ClientSession(
-        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+        connector=connector,
+        request_class=PermittedRequest,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
     )
     # Otherwise aiohttp silently sends a PUT or DELETE again when its connection breaks: a second version
     # would be made, or what somebody wrote in between deleted. It has no public switch.
@@ -98,7 +103,8 @@ class LoginTransport(Transport):
 
     async def send(self, request: Any, **_: Any) -> Any:
         try:
-            response = await super().send(request)
+            with only_while(lambda: True):  # a login writes nothing
+                response = await super().send(request)
         except NoAnswer as error:
             self.outcome = SinkUnavailable(f"log in: {error.why}")
             raise

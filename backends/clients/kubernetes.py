@@ -9,12 +9,12 @@ expired, since whoever calls knows better what may be repeated.
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -29,8 +29,11 @@ from kubernetes.aio.config import incluster_config
 
 from backends.clients.kubernetes_errors import Answer, Call, no_answer, read_answer, refusal
 from backends.clients.kubernetes_options import KubernetesOptions
+from backends.clients.kubernetes_reading import broken, lines_of, parsed_body
+from backends.clients.permit import PermittedBody
 from backends.clients.proxies import environment_proxy
-from backends.errors import AuthenticationFailed, SinkError
+from backends.errors import AuthenticationFailed
+from backends.sending import only_while
 
 Json = dict[str, Any]
 """An object as the API server writes it."""
@@ -44,12 +47,20 @@ _LOGIN_PAUSE: Final = 10.0
 """Seconds between two attempts to get another token: a login may start a program."""
 _WHOLE: Final = "application/json"
 _METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_METADATA_OF_ONE: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_MERGE_PATCH: Final = "application/merge-patch+json"
 
 
-def resource_path(resource: str, *, namespace: str | None = None, name: str | None = None) -> str:
-    """The path of a core resource: of one object, or of the list in a namespace or everywhere."""
+def resource_path(
+    resource: str, *, group: str | None = None, namespace: str | None = None, name: str | None = None
+) -> str:
+    """The path of one object, or of the list in a namespace or everywhere.
+
+    `group` with its version (`apps/v1`); without it a core resource.
+    """
     scope = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
-    return f"/api/v1{scope}/{resource}" + (f"/{quote(name, safe='')}" if name else "")
+    root = f"/apis/{group}" if group else "/api/v1"
+    return f"{root}{scope}/{resource}" + (f"/{quote(name, safe='')}" if name else "")
 
 
 class KubernetesClient:
@@ -66,12 +77,15 @@ class KubernetesClient:
         self._login = asyncio.Lock()
         self._next_login = 0.0
         self._session: aiohttp.ClientSession
+        self._watches: aiohttp.ClientSession
         self._proxy: str | None = None
 
     async def __aenter__(self) -> Self:
         await self._load_login()
-        connector = aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=self._tls())
-        self._session = aiohttp.ClientSession(connector=connector)
+        tls = self._tls()
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=tls))
+        # Apart: a watch keeps its connection, and there may be more of them than requests have.
+        self._watches = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, ssl=tls))
         # NB: once: aiohttp's `trust_env` looks it up for each request, in a thread, and halves the rate.
         self._proxy = self._configuration.proxy or environment_proxy(self._configuration.host)
         return self
@@ -82,6 +96,7 @@ class KubernetesClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self._watches.close()
         await self._session.close()
 
     async def get(self, path: str) -> Json | None:
@@ -119,6 +134,40 @@ class KubernetesClient:
                 return
             cursor = {"continue": str(token)}
 
+    async def list_version(self, path: str, params: Mapping[str, str]) -> str:
+        """The `resourceVersion` of a list as it is now: where a watch of it begins."""
+        call = Call("GET", path)
+        page = self._object(call, await self._send(call, query={**params, "limit": "1"}, accept=_METADATA))
+        version = (page.get("metadata") or {}).get("resourceVersion")
+        if not version:
+            raise no_answer(call, sent=True, why="the answer is not a list")
+        return str(version)
+
+    @asynccontextmanager
+    async def watch(
+        self, path: str, params: Mapping[str, str], *, seconds: float
+    ) -> AsyncIterator[AsyncGenerator[Json, None]]:
+        """The events of one watch, metadata only, until the server ends it; one that is cut raises.
+
+        After `seconds` it is over, whatever comes: of a server that is gone nothing comes any more.
+        """
+        call = Call("GET", path)
+        url = f"{self._configuration.host}{path}?{urlencode(params)}"
+        while True:
+            token = await self._token()
+            try:
+                async with self._watching(url, token, seconds) as response:
+                    if response.status < HTTPStatus.MULTIPLE_CHOICES:
+                        async with aclosing(lines_of(call, response)) as lines:
+                            yield lines
+                        return
+                    parsed = parsed_body(await response.read())
+            except (aiohttp.ClientError, OSError) as error:
+                raise broken(call, error) from None
+            answer = read_answer(response.status, parsed, response.headers.get("Retry-After"))
+            if answer.code != HTTPStatus.UNAUTHORIZED or not await self._token_changed(token):
+                raise refusal(call, answer)
+
     async def post(self, path: str, body: Json) -> Json:
         """Create; the object as stored. `PreconditionFailed` if it exists already."""
         call = Call("POST", path)
@@ -128,6 +177,11 @@ class KubernetesClient:
         """Replace just this `metadata.resourceVersion`; the object as stored. `PreconditionFailed` else."""
         call = Call("PUT", path)
         return self._object(call, await self._send(call, body=body))
+
+    async def patch(self, path: str, body: Json) -> Json:
+        """Merge into just this `metadata.resourceVersion`; metadata as stored. `PreconditionFailed` else."""
+        call = Call("PATCH", path)
+        return self._object(call, await self._send(call, body=body, accept=_METADATA_OF_ONE))
 
     async def delete(self, path: str, *, uid: str, resource_version: str) -> None:
         """Delete exactly this version; absent already is success. `PreconditionFailed` if it changed."""
@@ -145,7 +199,8 @@ class KubernetesClient:
         attributes = {"verb": verb, "resource": resource, "namespace": namespace or "", "group": group}
         kind = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-        review = await self.post(path, {**kind, "spec": {"resourceAttributes": attributes}})
+        with only_while(lambda: True):  # a question, however it is put
+            review = await self.post(path, {**kind, "spec": {"resourceAttributes": attributes}})
         return (review.get("status") or {}).get("allowed") is True
 
     def _object(self, call: Call, answer: Json | Answer) -> Json:
@@ -173,12 +228,13 @@ class KubernetesClient:
     async def _exchange(
         self, call: Call, url: str, body: Json | None, headers: dict[str, str]
     ) -> Json | Answer:
+        sent = None if body is None else PermittedBody(json.dumps(body).encode())
         request = self._session.request(
             call.method,
             url,
             # A stream: aiohttp warns about big bodies in one piece.
-            data=None if body is None else aiohttp.BytesIOPayload(io.BytesIO(json.dumps(body).encode())),
-            headers=headers,
+            data=sent,
+            headers=headers | {"Content-Type": _MERGE_PATCH if call.method == "PATCH" else _WHOLE},
             timeout=self._timeout,
             allow_redirects=False,
             proxy=self._proxy,
@@ -188,13 +244,34 @@ class KubernetesClient:
             async with request as response:
                 content = await response.read()
         except (aiohttp.ClientError, OSError) as error:
-            raise _broken(call, error) from None
-        parsed = _parsed(content)
+            refusal = None if sent is None else sent.refusal
+            raise refusal or broken(call, error) from None
+        parsed = parsed_body(content)
         if response.status >= HTTPStatus.MULTIPLE_CHOICES:
             return read_answer(response.status, parsed, response.headers.get("Retry-After"))
         if not isinstance(parsed, dict):
             raise no_answer(call, sent=True, why="the answer is not a Kubernetes API server's")
         return parsed
+
+    @asynccontextmanager
+    async def _watching(
+        self, url: str, token: str | None, seconds: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        request = self._watches.get(
+            url,
+            headers=_headers(token, _METADATA_OF_ONE),
+            timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_TIMEOUT),
+            allow_redirects=False,
+            proxy=self._proxy,
+            server_hostname=self._configuration.tls_server_name,
+        )
+        async with request as response:
+            try:
+                yield response
+            finally:
+                # Before its end it is broken off: closed politely, TLS would wait for the server's part.
+                if response.connection is not None and response.connection.transport is not None:
+                    response.connection.transport.abort()
 
     async def _token(self) -> str | None:
         try:
@@ -259,27 +336,5 @@ def _silence_library() -> None:
 
 
 def _headers(token: str | None, accept: str) -> dict[str, str]:
-    headers = {"Accept": accept, "Content-Type": "application/json", "User-Agent": "porter-outputs-syncer"}
+    headers = {"Accept": accept, "User-Agent": "porter-outputs-syncer"}
     return headers if token is None else headers | {"Authorization": token}
-
-
-def _parsed(content: bytes) -> object:
-    try:
-        parsed: object = json.loads(content)
-    except ValueError:
-        return None
-    return parsed
-
-
-def _broken(call: Call, error: Exception) -> SinkError:
-    match error:
-        case aiohttp.ClientSSLError():
-            return no_answer(
-                call, sent=False, why="the API server's certificate is not trusted, or TLS failed"
-            )
-        case aiohttp.ConnectionTimeoutError() | aiohttp.ClientConnectorError():
-            return no_answer(call, sent=False, why="the API server cannot be reached")
-        case TimeoutError():
-            return no_answer(call, sent=True, why="there was no answer in time")
-        case _:
-            return no_answer(call, sent=True, why=f"the connection broke ({type(error).__name__})")

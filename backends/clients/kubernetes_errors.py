@@ -30,7 +30,7 @@ from backends.errors import (
 _PATH: Final = re.compile(
     r"/(?:api/[^/]+|apis/[^/]+/[^/]+)(?:/namespaces/(?P<namespace>[^/]+))?/(?P<resource>[^/]+)(?:/(?P<name>[^/]+))?"
 )
-_VERBS: Final = {"POST": "create", "PUT": "update", "DELETE": "delete"}
+_VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _WEBHOOK_DENIED: Final = re.compile(r'admission webhook "([-.a-zA-Z0-9]{1,253})" denied the request')
 _WEBHOOK_FAILED: Final = "failed calling webhook"
 _POLICY_DENIED: Final = "ValidatingAdmissionPolicy "

@@ -14,9 +14,16 @@ class Surroundings:
     folder: Path
     """Where the file is; relative paths start here."""
     environ: Mapping[str, str] = field(repr=False)
+    located: set[Path] = field(default_factory=set, compare=False)
+    """Every path that was asked for."""
 
     def locate(self, path: Path) -> Path:
         """The absolute path a setting means, `~` expanded. Raises `ValueError`."""
+        found = self._absolute(path)
+        self.located.add(found)
+        return found
+
+    def _absolute(self, path: Path) -> Path:
         first, *rest = path.parts or (".",)
         if first != "~":
             return self.folder / path

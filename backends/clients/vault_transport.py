@@ -8,6 +8,7 @@ thread: whoever writes has to name the version it writes over.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import logging
 import ssl
@@ -42,8 +43,9 @@ from backends.clients.vault_options import (
     UserpassAuth,
     VaultOptions,
 )
-from backends.errors import AuthenticationFailed, SinkError
+from backends.errors import AuthenticationFailed, SinkError, SinkUnavailable
 from backends.secret_value import SecretValue
+from backends.sending import may_send
 
 THREADS: Final = 16
 """Requests in flight."""
@@ -115,7 +117,8 @@ class Transport:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(min(_CONNECT_TIMEOUT, seconds) + seconds + _SLACK):
-                outcome = await loop.run_in_executor(self._threads, self._exchange, call, request)
+                run = contextvars.copy_context().run
+                outcome = await loop.run_in_executor(self._threads, run, self._exchange, call, request)
         except TimeoutError:
             raise no_answer(call, sent=True, why="there was no answer in time") from None
         if isinstance(outcome, SinkError):
@@ -127,8 +130,12 @@ class Transport:
     ) -> Answer | SinkError:
         """NB: errors are returned, not raised: those of requests hold the request, body and all."""
         try:
-            response = request(self._client())
-            return _read(call, response)
+            client = self._client()
+            if call.writes:
+                may_send()
+            return _read(call, request(client))
+        except SinkUnavailable as refusal:
+            return refusal
         except (requests.RequestException, VaultError, OSError, ValueError) as error:
             return _broken(call, error)
 

@@ -43,6 +43,7 @@ from backends.file.names import is_legal, split_address
 from backends.file.options import CAPABILITIES, FileOptions
 from backends.file.state import LIVE, Folder, observation
 from backends.preconditions import owner_of, require_removable, require_writable
+from backends.sending import may_send
 
 _BATCH: Final = 100
 """Folders read between two yields of an inventory; bounds how many values are held."""
@@ -131,16 +132,18 @@ def _put(path: Path, desired: DesiredSecret, expect: Expectation, step: Callable
     address, segments = desired.address, _segments(desired.address)
     _require_legal_keys(desired)
     owner = Owner(instance=desired.mark.instance, source=desired.mark.source)
+    may_send()
     with _translated("write", address), writing.made_base(path, step) as base, locked(base, exclusive=True):
         with opened_folder(base, segments) as fd:
             folder = _read(fd)
         require_writable(_observed(folder, address, owner), address, expect)
         _require_room(folder, desired, expect)
+        may_send()
         try:
             with writing.made_folder(base, segments, step) as fd:
                 writing.replace_set(fd, desired, step)
                 return read_folder(fd).version
-        except OSError:
+        except (OSError, SinkUnavailable):
             with suppress(OSError):
                 writing.prune(base, segments, step)
             raise
@@ -157,6 +160,7 @@ def _remove(path: Path, observed: ObservedSecret, owner: Owner, step: Callable[[
                 current = _observed(folder, address, owner)
                 if current is not None:
                     require_removable(current, observed)
+                may_send()
                 if isinstance(fd, int):
                     writing.clear(fd, step)
             writing.prune(base, segments, step)

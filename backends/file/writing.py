@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from backends.contract import DesiredSecret
-from backends.errors import TargetUnavailable
+from backends.errors import SinkUnavailable, TargetUnavailable
 from backends.file.folders import (
     OPEN_BASE,
     OPEN_FOLDER,
@@ -42,6 +42,7 @@ from backends.file.state import (
     is_set_name,
     link_to,
 )
+from backends.sending import may_send
 
 Step = Callable[[str], None]
 
@@ -86,7 +87,7 @@ def _make_folder(name: str, parent: int, step: Step) -> None:
 def replace_set(fd: int, desired: DesiredSecret, step: Step) -> None:
     """Make the desired set the live one, and the folder hold nothing else of ours.
 
-    When the disk fails before the swap, what was begun is taken back.
+    When the disk fails before the swap, or we may no longer write, what was begun is taken back.
     """
     before = read_folder(fd)
     try:
@@ -96,13 +97,14 @@ def replace_set(fd: int, desired: DesiredSecret, step: Step) -> None:
         for key in desired.data.keys() - before.links.keys() - before.others:
             step(f"link {key}")
             os.symlink(link_to(key), key, dir_fd=fd)
+        may_send()
         _swap(fd, name, NEW_LIVE, LIVE, step)
         # What a person put where a link of ours belongs is replaced only after the swap: until
         # then it would be lost without anything in its place.
         for key in desired.data.keys() & ((before.links.keys() - before.our_links) | before.others):
             _swap(fd, link_to(key), NEW_LINK, key, step)
         tidy(fd, step)
-    except OSError:
+    except (OSError, SinkUnavailable):
         with suppress(OSError):
             tidy(fd, step)
         raise

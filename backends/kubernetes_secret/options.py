@@ -1,19 +1,15 @@
-"""What the configuration may say about this sink and its targets, and what the sink can do.
-
-Restarting the workloads that read a Secret (`restart`) is not built yet, so it is refused like
-any unknown field.
-"""
+"""What the configuration may say about this sink and its targets, and what the sink can do."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, StrictStr
+from pydantic import AfterValidator, Field, StrictStr, model_validator
 
 from backends.clients.client_options import ClientOptions
 from backends.clients.kubernetes_options import KubernetesOptions
-from backends.contract import Capabilities, Layout, TargetOptions, TargetShape
+from backends.contract import Capabilities, Layout, TargetOptions, TargetShape, Workloads
 from backends.kubernetes_secret.names import MAX_KEY, MAX_NAME, MAX_NAMESPACE, legal_namespace
 
 CAPABILITIES: Final = Capabilities(
@@ -25,6 +21,7 @@ CAPABILITIES: Final = Capabilities(
     max_value_bytes=None,
     max_address_length=MAX_NAMESPACE + 1 + MAX_NAME,
     max_key_length=MAX_KEY,
+    restarts=True,
 )
 
 _TYPES: Final = (
@@ -36,8 +33,9 @@ _TYPES: Final = (
 )
 _SERVICE_BINDING: Final = re.compile(r"servicebinding\.io/[A-Za-z0-9](?:[-._A-Za-z0-9]{0,61}[A-Za-z0-9])?")
 _PART: Final = r"[A-Za-z0-9](?:[-._A-Za-z0-9]{0,61}[A-Za-z0-9])?"
-_DOMAIN: Final = r"(?=.{1,253}/)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*"
-_QUALIFIED_NAME: Final = re.compile(rf"(?:(?P<domain>{_DOMAIN})/)?{_PART}")
+_DOMAIN: Final = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*"
+_QUALIFIED_NAME: Final = re.compile(rf"(?:(?=.{{1,253}}/){_DOMAIN}/)?{_PART}")
+_WORKLOAD: Final = re.compile(rf"(?=.{{1,{MAX_NAME}}}$){_DOMAIN}")
 _LABEL_VALUE: Final = re.compile(rf"(?:{_PART})?")
 _OURS: Final = "outputs.porter.sh"
 _RESERVED_NAMES: Final = ("app.kubernetes.io/managed-by", "app.kubernetes.io/instance")
@@ -61,11 +59,14 @@ def _secret_type(name: str) -> str:
     return name
 
 
-def _qualified_name(name: str) -> str:
-    match = _QUALIFIED_NAME.fullmatch(name)
-    if match is None:
+def _any_qualified_name(name: str) -> str:
+    if not _QUALIFIED_NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not a legal name of a label or annotation")
-    domain = match["domain"] or ""
+    return name
+
+
+def _qualified_name(name: str) -> str:
+    domain = _any_qualified_name(name).rpartition("/")[0]
     if name in _RESERVED_NAMES or domain == _OURS or _belongs_to_kubernetes(domain):
         raise ValueError(f"{name!r} is reserved: others act on it, or the sink itself writes it")
     return name
@@ -82,9 +83,17 @@ def _label_value(text: str) -> str:
     return text
 
 
+def _workload(name: str) -> str:
+    if not _WORKLOAD.fullmatch(name):
+        raise ValueError(f"{name!r} is not a legal name of a workload; templates are not filled in here")
+    return name
+
+
 Namespace = Annotated[StrictStr, AfterValidator(_namespace)]
 QualifiedName = Annotated[StrictStr, AfterValidator(_qualified_name)]
 LabelValue = Annotated[StrictStr, AfterValidator(_label_value)]
+SelectorName = Annotated[StrictStr, AfterValidator(_any_qualified_name)]
+WorkloadName = Annotated[StrictStr, AfterValidator(_workload)]
 
 
 class KubernetesSinkOptions(KubernetesOptions):
@@ -93,6 +102,26 @@ class KubernetesSinkOptions(KubernetesOptions):
     namespaces: Annotated[tuple[Namespace, ...], AfterValidator(_some)] | None = None
     """The only namespaces that are written to, and read one by one, so that a Role in each is
     enough. Default: any but Kubernetes' own, with a ClusterRole; listed here, those too."""
+
+
+class RestartOptions(ClientOptions):
+    """Workloads in the Secret's namespace: one by its name, or all that have some labels."""
+
+    kind: Literal["Deployment", "StatefulSet", "DaemonSet"]
+    """Their kind: Deployment, StatefulSet or DaemonSet."""
+    name: WorkloadName | None = None
+    """The name of one."""
+    selector: Annotated[dict[SelectorName, LabelValue], Field(min_length=1)] | None = None
+    """Labels that the workload itself must have, with exactly these values."""
+
+    @model_validator(mode="after")
+    def _says_which(self) -> Self:
+        if (self.name is None) == (self.selector is None):
+            raise ValueError("needs name or selector, and not both")
+        return self
+
+    def workloads(self) -> Workloads:
+        return Workloads(kind=self.kind, name=self.name, selector=self.selector or {})
 
 
 class KubernetesTargetOptions(TargetOptions):
@@ -110,9 +139,16 @@ class KubernetesTargetOptions(TargetOptions):
     """Labels beside the sink's own."""
     annotations: dict[QualifiedName, StrictStr] = Field(default_factory=dict)
     """Annotations beside the mark."""
+    restart: tuple[RestartOptions, ...] = ()
+    """Workloads to restart when the Secret's content changed, because they read it once only."""
 
     def shape(self) -> TargetShape:
         labels = {f"label:{name}": value for name, value in self.labels.items()}
         annotations = {f"annotation:{name}": value for name, value in self.annotations.items()}
         attributes = {"type": self.type, **labels, **annotations}
-        return TargetShape(parts=(self.namespace, self.name), layout=Layout.BUNDLE, attributes=attributes)
+        return TargetShape(
+            parts=(self.namespace, self.name),
+            layout=Layout.BUNDLE,
+            attributes=attributes,
+            restart=tuple(one.workloads() for one in self.restart),
+        )

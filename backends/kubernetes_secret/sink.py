@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from itertools import chain
 from types import TracebackType
 from typing import Final, Self, assert_never
 
 from backends.clients.concurrency import for_each
 from backends.clients.kubernetes import PAGE_SIZE, KubernetesClient, resource_path
+from backends.clients.kubernetes_watch import KubernetesWatch, Pace
 from backends.contract import (
     Absent,
     Capabilities,
@@ -18,6 +20,8 @@ from backends.contract import (
     FindingLevel,
     ObservedSecret,
     Owner,
+    RestartWish,
+    Seen,
     TakeOver,
     Unchanged,
     Version,
@@ -35,10 +39,13 @@ from backends.kubernetes_secret.objects import (
     version_of,
 )
 from backends.kubernetes_secret.options import CAPABILITIES, KubernetesSinkOptions
+from backends.kubernetes_secret.restarts import restarted
+from backends.kubernetes_secret.watching import watching
 from backends.preconditions import require_writable
 
 _RESOURCE: Final = "secrets"
 _VERBS: Final = ("get", "list", "create", "update", "delete")
+_WATCH: Final = "watch"
 _FEW: Final = 16
 """Up to so many of a namespace are read one by one: a list may be many pages of others' Secrets."""
 _MANY_NAMESPACES: Final = 64
@@ -48,10 +55,13 @@ _MANY_NAMESPACES: Final = 64
 class KubernetesSecretSink:
     """A cluster's Secrets. Owns its client: open it with `async with`."""
 
-    def __init__(self, options: KubernetesSinkOptions, *, page_size: int = PAGE_SIZE) -> None:
+    def __init__(
+        self, options: KubernetesSinkOptions, *, page_size: int = PAGE_SIZE, watch_pace: Pace | None = None
+    ) -> None:
         self._namespaces = options.namespaces
         self._client = KubernetesClient(options)
         self._page_size = page_size
+        self._watch_pace = watch_pace
 
     @property
     def capabilities(self) -> Capabilities:
@@ -70,20 +80,25 @@ class KubernetesSecretSink:
         await self._client.__aexit__(kind, error, trace)
 
     async def check(self) -> tuple[Finding, ...]:
-        """Reachable, and the five verbs on secrets where the sink writes."""
-        return tuple([await self._check(namespace) for namespace in self._namespaces or (None,)])
+        """Reachable, and the verbs on secrets where the sink writes; `watch` can be done without."""
+        findings = [await self._check(namespace) for namespace in self._namespaces or (None,)]
+        return tuple(chain.from_iterable(findings))
 
-    async def _check(self, namespace: str | None) -> Finding:
+    async def _check(self, namespace: str | None) -> tuple[Finding, ...]:
         allowed = {
             verb: await self._client.review_access(verb=verb, resource=_RESOURCE, namespace=namespace)
-            for verb in _VERBS
+            for verb in (*_VERBS, _WATCH)
         }
         subject = f"secrets in namespace {namespace}" if namespace else "secrets in all namespaces"
         missing = [verb for verb in _VERBS if not allowed[verb]]
         if missing:
             detail = f"the right to {', '.join(missing)} is missing"
-            return Finding(level=FindingLevel.ERROR, subject=subject, detail=detail)
-        return Finding(level=FindingLevel.OK, subject=subject, detail=f"may {', '.join(_VERBS)}")
+            return (Finding(level=FindingLevel.ERROR, subject=subject, detail=detail),)
+        good = Finding(level=FindingLevel.OK, subject=subject, detail=f"may {', '.join(_VERBS)}")
+        if allowed[_WATCH]:
+            return (good,)
+        detail = f"the right to {_WATCH} is missing: changes by others are found by the sweep only"
+        return good, Finding(level=FindingLevel.WARNING, subject=subject, detail=detail)
 
     # --- reading
 
@@ -144,12 +159,17 @@ class KubernetesSecretSink:
                 if seen.ours:
                     yield seen
 
+    def watch(self, owner: Owner) -> AsyncIterator[Seen]:
+        params = {"labelSelector": _selector(owner.instance)}
+        paths = [resource_path(_RESOURCE, namespace=namespace) for namespace in self._namespaces or (None,)]
+        return watching([KubernetesWatch(self._client, path, params, self._watch_pace) for path in paths])
+
     async def _list(
         self, namespace: str | None, *, instance: str | None = None, metadata_only: bool = False
     ) -> AsyncIterator[Json]:
         params = {"limit": str(self._page_size)}
         if instance is not None:
-            params["labelSelector"] = f"{INSTANCE_LABEL}={label_value(instance)}"
+            params["labelSelector"] = _selector(instance)
         path = resource_path(_RESOURCE, namespace=namespace)
         async for page in self._client.list_pages(path, params, metadata_only=metadata_only):
             for secret in page:
@@ -193,12 +213,19 @@ class KubernetesSecretSink:
         uid, _, resource_version = observed.version.token.partition("/")
         await self._client.delete(_path(observed.address), uid=uid, resource_version=resource_version)
 
+    def restart(self, wishes: Collection[RestartWish]) -> AsyncIterator[str]:
+        return restarted(self._client, wishes)
+
 
 def _split(address: str) -> tuple[str, str]:
     try:
         return split_address(address)
     except NameRefused as error:
         raise Refused(str(error)) from None
+
+
+def _selector(instance: str) -> str:
+    return f"{INSTANCE_LABEL}={label_value(instance)}"
 
 
 def _path(address: str) -> str:

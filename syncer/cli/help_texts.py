@@ -20,6 +20,16 @@ something is held or in conflict.
 Example: `syncer once -c syncer.yaml`
 """
 
+RUN: Final = """Keep everything in sync, until told to end.
+
+Notices new runs within the poll interval, repairs what others change in the sinks, and takes away what
+is gone. Several processes agree on the one that writes (`leaderElection`). SIGHUP reads the
+configuration anew, as does a change of it; SIGTERM ends in good order. Exit code: 0, or 1 where it
+could not begin, 2 bad usage or configuration.
+
+Example: `syncer run -c syncer.yaml`
+"""
+
 PLAN: Final = """Show what `once` would do, without values and without writing.
 
 Needs no right to write. Exit code: 1 something failed, else 3 there are changes, else 4 something

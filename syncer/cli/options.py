@@ -19,8 +19,8 @@ class Common:
 
     config: Annotated[Path | None, Parameter(name=("--config", "-c"), negative=())] = None
     """Configuration file [default: $SYNCER_CONFIG, else ./syncer.yaml]"""
-    log_level: Annotated[Level, Parameter(name="--log-level")] = "warning"
-    """Log from this level on, to standard error."""
+    log_level: Annotated[Level | None, Parameter(name="--log-level")] = None
+    """Log from this level on, to standard error [default: warning; of `run`: info]"""
     verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), negative=())] = False
     """Also list what is in sync."""
 

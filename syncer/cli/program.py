@@ -21,6 +21,7 @@ from syncer.core.errors import SourceError
 
 _COMMANDS: Final = (
     ("once", help_texts.ONCE),
+    ("run", help_texts.RUN),
     ("plan", help_texts.PLAN),
     ("status", help_texts.STATUS),
     ("gc", help_texts.GC),

@@ -11,7 +11,7 @@ from typing import TypeVar
 import structlog
 
 from syncer.app import run_pass
-from syncer.cli.options import Common
+from syncer.cli.options import Common, Level
 from syncer.cli.rendering import failures_text
 from syncer.config.loading import config_path_from_environment, load_config_from_environment
 from syncer.config.model import Config
@@ -23,9 +23,17 @@ from syncer.telemetry.progress import Progress
 _Answer = TypeVar("_Answer")
 
 
-def begin(common: Common) -> Config:
-    """Set up logging and load the configuration. Raises `ConfigError`."""
-    set_up_logging(common.log_level)
+def begin(common: Common, level: Level = "warning") -> Config:
+    """Set up logging, from `level` on unless another is asked for, and load the configuration.
+
+    Raises `ConfigError`.
+    """
+    set_up_logging(common.log_level or level)
+    return load(common)
+
+
+def load(common: Common) -> Config:
+    """The configuration as it is now. Raises `ConfigError`."""
     return load_config_from_environment(common.config or config_path_from_environment())
 
 

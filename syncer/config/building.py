@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar, assert_never
+from typing import Final, TypeVar, assert_never
 
 from pydantic import BaseModel
 
@@ -18,35 +20,46 @@ from syncer.config.model import (
     AzureSecretsConfig,
     Config,
     DumpSourceConfig,
+    ElectionConfig,
+    FileElectionConfig,
     FilesystemSecretsConfig,
     KubernetesSecretsConfig,
+    LeaseElectionConfig,
     MongoSourceConfig,
+    NoElectionConfig,
     NoSecretsConfig,
     PorterSourceConfig,
     SecretsConfig,
     SinkConfig,
     SourceConfig,
+    TelemetryConfig,
     VaultSecretsConfig,
 )
 from syncer.config.schema import (
     AzureKeyVaultSecrets,
     ConfigFile,
     DumpSource,
+    FileElection,
     FilesystemSecrets,
     KeyTemplate,
     KubernetesSecrets,
+    LeaseElection,
     MatchSettings,
     MongoSource,
+    NoElection,
     NoSecrets,
     OutputSettings,
     PorterSource,
     RuleSettings,
     Secrets,
+    SinkEntry,
     TargetEntry,
     VaultSecrets,
 )
 from syncer.core.model import FromOutput, GuardLimits, KeySource, Match, OutputFilter, Policy, Rule, Target
 from syncer.core.templates import parse_value
+
+_PROGRAM: Final = "porter-outputs-syncer"
 
 _Options = TypeVar("_Options", bound=BaseModel)
 
@@ -59,20 +72,57 @@ def build_config(
     surroundings: Surroundings,
 ) -> Config:
     """The configuration of a file without any mistake left in it; paths in `file` are absolute."""
+    election = _election(file.leader_election, file.instance, surroundings)
+    # NB: a lock file changes with every leader.
+    lock = {election.path} if isinstance(election, FileElectionConfig) else set()
     return Config(
         path=path,
         policy=_policy(file, targets),
         source=_source(file.source, surroundings),
-        sinks=tuple(_sink(entry.name, sinks[entry.name]) for entry in file.sinks),
+        sinks=tuple(_sink(entry, sinks[entry.name]) for entry in file.sinks),
         poll_interval=file.source.poll_interval,
         deletion_check_interval=file.source.deletion_check_interval,
         resync_interval=file.resync_interval,
+        election=election,
+        telemetry=TelemetryConfig(listen=file.telemetry.listen, events=file.telemetry.events),
+        files=(path, *sorted(surroundings.located - lock)),
     )
 
 
-def _sink(name: str, sink: CheckedSink) -> SinkConfig:
+def _sink(entry: SinkEntry, sink: CheckedSink) -> SinkConfig:
     assert sink.options is not None
-    return SinkConfig(name=name, kind=sink.kind, options=sink.options)
+    return SinkConfig(
+        name=entry.name,
+        kind=sink.kind,
+        options=sink.options,
+        writes_per_second=entry.max_writes_per_second,
+    )
+
+
+# --- the running process -------------------------------------------------------------------
+
+
+def _election(
+    settings: LeaseElection | FileElection | NoElection, instance: str, surroundings: Surroundings
+) -> ElectionConfig:
+    match settings:
+        case LeaseElection():
+            return LeaseElectionConfig(
+                namespace=settings.namespace,
+                name=settings.name or f"{_PROGRAM}-{re.sub('[^a-z0-9]+', '-', instance.lower())}",
+                lease_duration=settings.lease_duration,
+                renew_deadline=settings.renew_deadline,
+                retry_period=settings.retry_period,
+                connection=_part(KubernetesOptions, settings),
+            )
+        case FileElection():
+            folder = Path(surroundings.environ.get("TMPDIR") or "/tmp")  # noqa: S108  # opened safely, see lock_file
+            return FileElectionConfig(
+                path=settings.path or folder / f"{_PROGRAM}-{os.getuid()}-{instance}.lock"
+            )
+        case NoElection():
+            return NoElectionConfig()
+    assert_never(settings)
 
 
 # --- source --------------------------------------------------------------------------------
@@ -177,6 +227,7 @@ def _target(entry: TargetEntry, identity: str, checked: CheckedTarget) -> Target
         key_style=entry.key_style,
         update_policy=entry.update_policy,
         conflict_policy=entry.conflict_policy,
+        restart=shape.restart,
     )
 
 

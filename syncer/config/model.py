@@ -108,6 +108,44 @@ class SinkConfig:
     name: str
     kind: SinkKind
     options: BaseModel = field(repr=False)
+    writes_per_second: int | None = None
+    """None: as many as the sink takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseElectionConfig:
+    """Election by a Lease. Durations are seconds."""
+
+    namespace: str
+    name: str
+    lease_duration: float
+    renew_deadline: float
+    retry_period: float
+    connection: KubernetesOptions = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileElectionConfig:
+    """Election by a locked file."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoElectionConfig:
+    """No election."""
+
+
+ElectionConfig = LeaseElectionConfig | FileElectionConfig | NoElectionConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelemetryConfig:
+    """What a running process tells."""
+
+    listen: str | None
+    """`HOST:PORT`, None for nothing."""
+    events: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,3 +159,7 @@ class Config:
     poll_interval: float
     deletion_check_interval: float
     resync_interval: float
+    election: ElectionConfig
+    telemetry: TelemetryConfig
+    files: tuple[Path, ...]
+    """Every path the file names, itself included: what has to be read again when it changes."""

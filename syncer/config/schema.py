@@ -8,7 +8,7 @@ extra fields here, validated in `kinds`. Checks that need more than one setting 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +20,7 @@ from pydantic import (
     StrictInt,
     StrictStr,
     Tag,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
 
@@ -42,6 +43,9 @@ from syncer.core.templates import parse_value
 
 _NAME_PATTERN: Final = r"^[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$"
 _DNS_LABEL_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+_LEASE_JITTER: Final = 1.2
+_DNS_NAME_PATTERN: Final = r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$"
+_ADDRESS_PATTERN: Final = r"^(\[[0-9a-fA-F:.]+\]|[-.A-Za-z0-9]+):[0-9]{1,5}$"
 
 
 def _unbuilt(enabled: bool) -> bool:  # noqa: FBT001  # the value of the setting
@@ -201,6 +205,8 @@ class SinkEntry(Settings):
 
     model_config = ConfigDict(extra="allow")
 
+    max_writes_per_second: Annotated[StrictInt, Field(ge=1)] | None = None
+    """How many secrets `syncer run` writes there in a second at most. Default: as many as it takes."""
     name: Name
     """How targets, and the addresses in `plan`, call this sink. Unique."""
     kind: Text
@@ -318,6 +324,56 @@ class GuardSettings(Settings):
     """Time between the two looks at the source that prove that an installation is gone."""
 
 
+class LeaseElection(KubernetesOptions):
+    """By a Lease of Kubernetes: for several replicas."""
+
+    kind: Literal["lease"]
+    """How it is made sure that one process writes: by a `lease`, by a `file`, or not at all (`none`)."""
+    namespace: DnsLabel
+    """Namespace of the Lease."""
+    name: Annotated[StrictStr, Field(pattern=_DNS_NAME_PATTERN)] | None = None
+    """Name of the Lease. Default: `porter-outputs-syncer-` and the instance's name."""
+    lease_duration: Duration = 15.0
+    """How long a leader that vanished is waited for before another process takes over."""
+    renew_deadline: Duration = 10.0
+    """How long a leader that cannot renew its lease goes on writing; shorter than `leaseDuration`."""
+    retry_period: Duration = 2.0
+    """How often the lease is renewed, and asked for by those that stand by."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        """As `engine.lease` wants them: else two processes could lead at once."""
+        if not self.retry_period * _LEASE_JITTER < self.renew_deadline < self.lease_duration:
+            raise ValueError("should have retryPeriod * 1.2 < renewDeadline < leaseDuration")
+        return self
+
+
+class FileElection(Settings):
+    """By a locked file: for processes of one machine."""
+
+    kind: Literal["file"]
+    """How it is made sure that one process writes: by a `lease`, by a `file`, or not at all (`none`)."""
+    path: Path | None = None
+    """The file; its folder has to exist. Default: in the folder for temporary files, named after user
+    and instance."""
+
+
+class NoElection(Settings):
+    """Not at all: whoever starts the processes sees to it that there is one."""
+
+    kind: Literal["none"]
+    """How it is made sure that one process writes: by a `lease`, by a `file`, or not at all (`none`)."""
+
+
+class TelemetrySettings(Settings):
+    """What `syncer run` tells."""
+
+    listen: Annotated[StrictStr, Field(pattern=_ADDRESS_PATTERN)] | None = "127.0.0.1:9464"
+    """Address and port of `/metrics`, `/healthz` and `/readyz`, such as `0.0.0.0:9464`; null for none."""
+    events: StrictBool = True
+    """Whether changes and conflicts become Kubernetes Events beside the Secrets of `kubernetes` sinks."""
+
+
 class ApiSettings(Settings):
     """The gRPC API."""
 
@@ -351,6 +407,12 @@ class ConfigFile(Settings):
     """When deletions are held."""
     resync_interval: Duration = 600.0
     """How often everything is compared with the sinks, to repair what others changed there."""
+    leader_election: Annotated[LeaseElection | FileElection | NoElection, Field(discriminator="kind")] = (
+        Field(default_factory=lambda: FileElection(kind="file"))
+    )
+    """How several processes of `syncer run` agree on the one that writes. Default: by a file."""
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+    """What `syncer run` tells about itself."""
     api: ApiSettings = Field(default_factory=ApiSettings)
     """Whether the gRPC API is served."""
     custom_resources: CustomResourceSettings = Field(default_factory=CustomResourceSettings)

@@ -31,16 +31,24 @@ class Verdict:
 
 
 def judge(
-    deletions: Sequence[Delete], marked: Collection[str], limits: GuardLimits, approved: Collection[str] = ()
+    deletions: Sequence[Delete],
+    marked: Collection[str],
+    limits: GuardLimits,
+    approved: Collection[str] = (),
+    recent: Collection[str] = (),
 ) -> Verdict:
-    """Hold what is too much. `marked`: ids of all installations this sink has secrets of."""
+    """Hold what is too much. `marked`: ids of all installations this sink has secrets of.
+
+    `recent`: ids of those that lost theirs a short while ago; a slow loss counts as the fast one would.
+    """
     going = {deletion.subject.id for deletion in deletions}
-    most = max(limits.max_deletions, limits.max_deletion_percent * len(marked) // 100)
+    gone, all_marked = going | {*recent}, {*marked, *recent}
+    most = max(limits.max_deletions, limits.max_deletion_percent * len(all_marked) // 100)
     reason = ""
-    if len(going) > most:
-        reason = f"{len(going)} of {len(marked)} installations would lose their secrets, more than {most}"
-    elif len(going) >= max(_EVERY_ONE_OF, len(marked)):
-        reason = f"all {len(going)} installations would lose their secrets"
+    if going and len(gone) > most:
+        reason = f"{len(gone)} of {len(all_marked)} installations would lose their secrets, more than {most}"
+    elif going and len(gone) >= max(_EVERY_ONE_OF, len(all_marked)):
+        reason = f"all {len(gone)} installations would lose their secrets"
     held = tuple(deletions) if reason else tuple(one for one in deletions if one.doubt)
     if not held:
         return Verdict(allowed=tuple(deletions), held=(), hash="", reason="")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from backends.contract import Capabilities, Layout, Naming
+from backends.contract import Capabilities, Layout, Naming, Workloads
 from backends.secret_value import SecretValue
 
 
@@ -239,6 +239,8 @@ class Target:
     key_style: KeyStyle = KeyStyle.RAW
     update_policy: UpdatePolicy = UpdatePolicy.REPLACE
     conflict_policy: ConflictPolicy = ConflictPolicy.REFUSE
+    restart: tuple[Workloads, ...] = ()
+    """Who is restarted when the content of a secret changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

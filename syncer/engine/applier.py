@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from tenacity import (
     AsyncRetrying,
@@ -32,6 +32,9 @@ from backends.errors import (
 from syncer.core.changes import Change, Conflict, Create, Delete, Hold, Update
 from syncer.engine.report import Entry, entry_of
 
+SINK_WIDE: Final = (SinkUnavailable, AuthenticationFailed, OutcomeUnknown)
+"""What tells of the whole sink, not of one secret in it."""
+
 _LOOKS = 4
 """How often a secret somebody else keeps changing is looked at before it is left for now."""
 _ATTEMPTS = 4
@@ -51,14 +54,14 @@ class Applier:
         self._sink = sink
         self._owner = owner
         self._slots = asyncio.Semaphore(in_flight)
-        self.down: str | None = None
+        self.down: SinkError | None = None
         """Why nothing more is sent in this pass."""
 
     async def apply(self, change: Change, decide: Decide) -> Entry:
         """Do it, and say what came of it. `decide` tells the change for a newer observation."""
         async with self._slots:
             if self.down is not None:
-                return entry_of(change, error=self.down)
+                return entry_of(change, failure=self.down)
             try:
                 return await self._applied(change, decide)
             except ForeignSecret as error:
@@ -66,9 +69,9 @@ class Applier:
             except Refused as error:
                 return entry_of(Hold(subject=change.subject, reason=error.reason))
             except SinkError as error:
-                if isinstance(error, SinkUnavailable | AuthenticationFailed | OutcomeUnknown):
-                    self.down = error.reason
-                return entry_of(change, error=error.reason)
+                if isinstance(error, SINK_WIDE):
+                    self.down = error
+                return entry_of(change, failure=error)
 
     async def _applied(self, change: Change, decide: Decide) -> Entry:
         for look in range(1, _LOOKS + 1):
@@ -84,7 +87,7 @@ class Applier:
             else:
                 return entry_of(change)
             change = decide(await self._look(change))
-        return entry_of(change, error="it keeps changing while it is written")
+        return entry_of(change, failure=PreconditionFailed("it keeps changing while it is written"))
 
     async def _send(self, change: Change) -> None:
         match change:

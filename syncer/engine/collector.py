@@ -7,7 +7,7 @@ is not found directly before the delete. Every other cause is looked at again in
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from backends.contract import ObservedSecret
@@ -36,9 +36,10 @@ class SecondLook:
 class Collector:
     """Deletes at one sink, after its `Reconciler` has seen the whole inventory."""
 
-    def __init__(self, pass_: Reconciler, second: SecondLook) -> None:
+    def __init__(self, pass_: Reconciler, second: SecondLook, *, recent: Collection[str] = ()) -> None:
         self._pass = pass_
         self._second = second
+        self._recent = recent
 
     async def collect(self) -> tuple[str | None, str]:
         """Judge the leftovers, then delete what may be. Answers (failure or None, held hash)."""
@@ -49,7 +50,8 @@ class Collector:
                 deletions.append(change)
             elif change is not None:
                 self._pass.tell(entry_of(change))
-        verdict = judge(deletions, self._pass.marked, self._pass.world.policy.guard, self._pass.mode.approved)
+        limits, approved = self._pass.world.policy.guard, self._pass.mode.approved
+        verdict = judge(deletions, self._pass.marked, limits, approved, self._recent)
         for held in verdict.held:
             reason = f"deletion held: {verdict.reason}; release with: syncer gc --approve {verdict.hash}"
             self._pass.tell(entry_of(Hold(subject=held.subject, reason=reason)))
@@ -57,12 +59,13 @@ class Collector:
             await self._delete(verdict.allowed)
         except SourceError as error:
             return f"source: {error.reason}", verdict.hash
-        return self._pass.place.applier.down, verdict.hash
+        down = self._pass.place.applier.down
+        return None if down is None else down.reason, verdict.hash
 
     def _disposed(self, observed: ObservedSecret, world: World) -> Change | None:
-        if observed.mark is None:
-            return None
         place = self._pass.place
+        if observed.mark is None or world.wants(place.name, place.same(observed.address), place.same):
+            return None
         standing = world.standing(observed.mark, place.name)
         change = dispose(
             observed, observed.mark, standing, place.name, place.owner, prune=self._pass.mode.prune

@@ -31,6 +31,8 @@ class SinkSlot:
     make: Callable[[], Sink]
     same: Callable[[str], str]
     """`Naming.same` of the sink."""
+    writes_per_second: int | None = None
+    """Secrets written in a second at most; None: as many as the sink takes."""
 
 
 async def one_pass(

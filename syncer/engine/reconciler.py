@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from backends.contract import ObservedSecret, Owner, Sink
@@ -17,7 +17,7 @@ from backends.errors import SinkError
 from syncer.core.changes import Change, Conflict, Hold, Keep, subject_of
 from syncer.core.errors import SourceError
 from syncer.core.mapping import Mapped, Unmappable, Wanted
-from syncer.core.model import OutputRef, OutputState
+from syncer.core.model import InstallationKey, OutputRef, OutputState
 from syncer.core.planning import Comparison, compare, decide, rivals_held, settle
 from syncer.core.ports import Observer, Source
 from syncer.core.ulid import ulid_seconds
@@ -78,7 +78,7 @@ class Reconciler:
         """Bring every wanted secret to what it should be. Answers why it could not be finished."""
         try:
             claims = self._claims()
-            async for page in _pages(self.place.sink.inventory(self.place.owner)):
+            async for page in pages(self.place.sink.inventory(self.place.owner)):
                 self._note(page)
                 await self._settle_all([(claims.pop(self.place.same(one.address), ()), one) for one in page])
             if not self.mode.deletions_only:
@@ -87,7 +87,37 @@ class Reconciler:
             return error.reason
         except SourceError as error:
             return f"source: {error.reason}"
-        return self.place.applier.down
+        down = self.place.applier.down
+        return None if down is None else down.reason
+
+    async def visit(self, addresses: Collection[str]) -> None:
+        """Bring what is wanted or ours at these addresses to what it should be.
+
+        Raises `SinkError` and `SourceError`; what failed for one secret only is in the entries.
+        """
+        claims = self._claims()
+        found = await self.place.sink.observe(self.place.owner, addresses)
+        self._note([one for one in found.values() if one.ours])
+        await self._settle_all(
+            [(claims.get(self.place.same(path), ()), found.get(path)) for path in addresses]
+        )
+        if self.place.applier.down is not None:
+            raise self.place.applier.down
+
+    async def survey(self) -> frozenset[InstallationKey]:
+        """Compare everything by what a list shows, and act on nothing. Raises `SinkError`.
+
+        Answers whose secrets have to be looked at; what nothing wants is in `leftovers`.
+        """
+        claims = self._claims()
+        unclear: set[InstallationKey] = set()
+        async for page in pages(self.place.sink.inventory(self.place.owner)):
+            self._note(page)
+            for one in page:
+                wanted = self._clear(claims.pop(self.place.same(one.address), ()), one)
+                unclear |= set() if wanted is None else {wanted.outputs.key}
+        unclear |= {claim.outputs.key for rivals in claims.values() for claim in rivals}
+        return frozenset(unclear | {one.subject.key for one in self.entries if one.action != "keep"})
 
     def report(self, failure: str | None, held_hash: str = "") -> SinkReport:
         return SinkReport(
@@ -210,7 +240,8 @@ class Reconciler:
         return age < self.world.policy.settle_time
 
 
-async def _pages(inventory: AsyncIterator[ObservedSecret]) -> AsyncIterator[list[ObservedSecret]]:
+async def pages(inventory: AsyncIterator[ObservedSecret]) -> AsyncIterator[list[ObservedSecret]]:
+    """What an inventory lists, some at a time."""
     page: list[ObservedSecret] = []
     async for observed in inventory:
         page.append(observed)

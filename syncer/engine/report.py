@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from backends.errors import Retry, SinkError
 from syncer.core.changes import (
     Change,
     Conflict,
@@ -21,6 +22,7 @@ from syncer.core.changes import (
     Subject,
     Update,
 )
+from syncer.core.ports import Observer
 
 Action = Literal["create", "update", "keep", "delete", "conflict", "hold"]
 
@@ -44,6 +46,10 @@ class Entry:
     state: State
     keys: tuple[KeyChange, ...] = ()
     error: str | None = None
+    retry: Retry = Retry.BACKOFF
+    """How what failed is tried again."""
+    retry_after: float | None = None
+    """Seconds the server asked to be left alone for, where it did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,15 +86,17 @@ class Report:
         return any(entry.action in actions for entry in self.entries)
 
 
-def entry_of(change: Change, *, error: str | None = None) -> Entry:
+def entry_of(change: Change, *, failure: SinkError | None = None) -> Entry:
     """The change without what it carries."""
     return Entry(
         action=_ACTIONS[type(change)],
         subject=change.subject,
         reason=change.reason,
-        state=State.FAILED if error else _state(change),
+        state=State.FAILED if failure else _state(change),
         keys=change.keys if isinstance(change, Create | Update) else (),
-        error=error,
+        error=failure.reason if failure else None,
+        retry=failure.retry if failure else Retry.BACKOFF,
+        retry_after=failure.retry_after if failure else None,
     )
 
 
@@ -100,6 +108,23 @@ def _state(change: Change) -> State:
             return State.CONFLICT
         case Create() | Delete():
             return State.PENDING
+
+
+class KeepsOnly:
+    """An observer that hears of what is in sync only: the rest is looked at again, and told then."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        self._observer.progress(what, done, total)
+
+    def entry(self, entry: object) -> None:
+        if isinstance(entry, Entry) and entry.action == "keep":
+            self._observer.entry(entry)
+
+    def failed(self, sink: str, reason: str) -> None:
+        self._observer.failed(sink, reason)
 
 
 def applied(entries: Iterable[Entry]) -> tuple[Entry, ...]:

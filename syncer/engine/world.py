@@ -26,7 +26,7 @@ from syncer.core.model import (
 )
 from syncer.core.ports import Source
 from syncer.core.selection import Selected, Selection, Withheld, matches, select
-from syncer.engine.batches import chunks, overlapped
+from syncer.engine.batches import BATCH, chunks, overlapped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,7 @@ class World:
     loaded: Mapping[InstallationKey, Loaded]
     claims: Mapping[str, tuple[Mapped, ...]] = field(repr=False)
     """Sink name to everything wanted there."""
+    _claimed: dict[str, set[str]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def doubt(self) -> str | None:
@@ -47,6 +48,14 @@ class World:
             return "the source knows no installation at all"
         # NB: a document that does not say which installation it is may be anyone's
         return "an installation document cannot be read" if "" in self.ids.values() else None
+
+    def wants(self, sink: str, address: str, same: Callable[[str], str]) -> bool:
+        """Whether anything is wanted at an address, which `same` was applied to."""
+        claimed = self._claimed.get(sink)
+        if claimed is None:
+            claims = self.claims.get(sink, ())
+            claimed = self._claimed[sink] = {same(one.address.path) for one in claims if one.address}
+        return address in claimed
 
     def standing(self, mark: Mark, sink: str) -> Standing:
         """What this look says of the installation a mark names."""
@@ -78,7 +87,11 @@ class World:
 
 
 async def look(
-    source: Source, policy: Policy, progress: Callable[[int, int], None] = lambda _done, _total: None
+    source: Source,
+    policy: Policy,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    *,
+    batch: int = BATCH,
 ) -> World:
     """One complete look at everything. Raises `SourceError`, and then nothing may be concluded."""
     ids = {ref.key: ref.id for ref in await source.list()}
@@ -88,8 +101,15 @@ async def look(
         loaded.update(await source.load(keys))
         progress(len(loaded), len(ids))
 
-    await overlapped(chunks(sorted(ids)), load)
+    await overlapped(chunks(sorted(ids), batch), load)
     return world_of(policy, ids, loaded)
+
+
+async def look_at(
+    source: Source, policy: Policy, ids: Mapping[InstallationKey, str], keys: Collection[InstallationKey]
+) -> World:
+    """A look at some installations; `ids` is a complete list of all there are, made a while ago."""
+    return world_of(policy, ids, await source.load(keys))
 
 
 async def look_again(source: Source, policy: Policy, keys: Collection[InstallationKey]) -> World:

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,12 +45,17 @@ class Child:
     process: subprocess.Popen[bytes]
 
     @classmethod
-    def start(cls, name: str, command: Sequence[str], folder: Path) -> Self:
-        """Starts it with `folder` as its working directory; its standard input stays open while we live."""
+    def start(
+        cls, name: str, command: Sequence[str], folder: Path, environ: Mapping[str, str] | None = None
+    ) -> Self:
+        """Starts it with `folder` as its working directory; its standard input stays open while we live.
+
+        `environ`: its whole environment, where that is not ours.
+        """
         log = folder / f"{name}.log"
         wrapper = [sys.executable, "-I", "-S", str(_EXEC_CHILD), str(os.getpid())]
         arguments = [*wrapper, *command]
-        child = cls(name, log, _starter.submit(_popen, arguments, folder, log).result())
+        child = cls(name, log, _starter.submit(_popen, arguments, folder, log, environ).result())
         atexit.register(child.stop, grace=0)
         return child
 
@@ -126,9 +131,17 @@ def free_port() -> int:
             return port
 
 
-def _popen(arguments: list[str], folder: Path, log: Path) -> subprocess.Popen[bytes]:
+def _popen(
+    arguments: list[str], folder: Path, log: Path, environ: Mapping[str, str] | None
+) -> subprocess.Popen[bytes]:
     with log.open("ab") as output:
         # A session of its own: Ctrl-C reaches pytest, which then stops the servers in order.
         return subprocess.Popen(
-            arguments, cwd=folder, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True
+            arguments,
+            cwd=folder,
+            env=environ,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )

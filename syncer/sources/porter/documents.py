@@ -7,6 +7,7 @@ values are judged in `values`, bundles in `bundle`.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ class Identity:
     key: InstallationKey
     id: str
     """"" where the document has none that can be read."""
+    stamp: str
+    """Another one after every action, new label or new life."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +119,8 @@ def parse_identity(document: Document) -> Identity:
     key = parse_key(document, "name")
     if key is None:
         made_up = f"{_UNREADABLE}{describe('installations', document)})"
-        return Identity(key=InstallationKey("", made_up), id="")
-    return Identity(key=key, id=found if is_name(found) else "")
+        return Identity(key=InstallationKey("", made_up), id="", stamp=_listed_stamp(document))
+    return Identity(key=key, id=found if is_name(found) else "", stamp=_listed_stamp(document))
 
 
 def unreadable(key: InstallationKey) -> bool:
@@ -128,6 +131,12 @@ def unreadable(key: InstallationKey) -> bool:
 def stamp(document: Document) -> Stamp:
     status = _status(document)
     return document.get("id"), status.get("resultId"), status.get("modified")
+
+
+def _listed_stamp(document: Document) -> str:
+    """NB: made for every installation every few seconds."""
+    marks = repr((stamp(document), document.get("labels")))
+    return hashlib.blake2b(marks.encode(), digest_size=8).hexdigest()
 
 
 def parse_installation(key: InstallationKey, document: Document) -> InstallationRecord | str:

@@ -11,7 +11,7 @@ import asyncio
 import gzip
 import os
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -70,6 +70,12 @@ class DumpStore:
     async def find(self, query: Query) -> Sequence[Document]:
         async with self._lock:
             return await asyncio.to_thread(self._find, query)
+
+    async def watch(self, _collection: str, _fields: tuple[str, ...], /) -> AsyncIterator[Document]:
+        """A folder tells nothing: it has to be asked."""
+        nothing: tuple[Document, ...] = ()
+        for document in nothing:
+            yield document
 
     async def check(self) -> tuple[Finding, ...]:
         try:
@@ -133,7 +139,7 @@ def _indexed(path: Path, signature: _Signature, indexes: Collection[str], collec
     file = _File(path=path, signature=signature, content=content)
     file.spans.extend(_spans(file))
     file.index = {name: {} for name in indexes}
-    name_field = "name" if collection == store.INSTALLATIONS else "installation"
+    name_field = store.name_field(collection)
     for span, document in zip(file.spans, _documents(file, file.spans), strict=True):
         for name, entries in file.index.items():
             value = parse_key(document, name_field) if name == _KEY else document.get(name)
@@ -193,6 +199,12 @@ def _candidates(file: _File, query: Query) -> Iterable[_Span]:
     for name, values in query.any_of.items():
         if name in file.index:
             return [span for value in values for span in file.index[name].get(value, ())]
+    for name, text in query.after.items():
+        if name in file.index:
+            entries = file.index[name].items()
+            return [
+                span for value, spans in entries if isinstance(value, str) and value > text for span in spans
+            ]
     if query.keys is not None:
         return [span for key in query.keys for span in file.index[_KEY].get(key, ())]
     return file.spans
@@ -208,6 +220,10 @@ def _condition(query: Query) -> Callable[[Document], bool]:
         for name, values in any_of.items():
             value = document.get(name)
             if type(value) is not str or value not in values:
+                return False
+        for name, text in query.after.items():
+            value = document.get(name)
+            if type(value) is not str or value <= text:
                 return False
         return True
 

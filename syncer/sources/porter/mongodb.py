@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl
 
 import bson.errors
 from pymongo import AsyncMongoClient
+from pymongo.asynchronous.command_cursor import AsyncCommandCursor
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
     ConfigurationError,
@@ -35,11 +36,17 @@ SELECTION_TIMEOUT: Final = 5.0
 """Seconds until a server that does not answer counts as unreachable."""
 OPERATION_TIMEOUT: Final = 60.0
 """Seconds one query may take, all its batches included."""
+AWAIT: Final = 10.0
+"""Seconds the server waits for a write before it says that there was none."""
 DEFAULT_DATABASE: Final = "porter"
 
 _WRITE_ACTIONS: Final = frozenset({"insert", "update", "remove", "dropCollection", "dropDatabase"})
 _SUBJECT: Final = "MongoDB"
 _AUTHENTICATION_FAILED: Final = 18
+_NO_STREAMS: Final = frozenset({40573, 40324, 59, 115, 238})
+"""No replica set, no such stage, command, or feature: how a server says that it has no change streams."""
+
+_Stream = AsyncCommandCursor[dict[str, object]]
 
 
 class MongoStore:
@@ -70,6 +77,24 @@ class MongoStore:
             async with asyncio.timeout(OPERATION_TIMEOUT):
                 collection = (await self._primary())[query.collection]
                 return await collection.find(_filter(query), projection).to_list()
+
+    async def watch(self, collection: str, fields: tuple[str, ...], /) -> AsyncIterator[Document]:
+        """NB: an aggregation, not pymongo's `watch`, which would go on from a token behind our back."""
+        stream = await self._stream(collection, fields)
+        if stream is None:
+            return
+        try:
+            yield {}
+            while stream.alive:
+                change = await _next(stream)
+                if change is not None:
+                    document = change.get("fullDocument")
+                    yield document if isinstance(document, dict) else {}
+        finally:
+            with suppress(PyMongoError, TimeoutError):
+                async with asyncio.timeout(SELECTION_TIMEOUT):
+                    await stream.close()
+        raise SourceUnavailable(f"the change stream of {collection} was ended")
 
     async def check(self) -> tuple[Finding, ...]:
         try:
@@ -121,6 +146,24 @@ class MongoStore:
             raise SourceRefused("the MongoDB URL leads to a server that is not the primary")
         return database
 
+    async def _stream(self, collection: str, fields: tuple[str, ...]) -> _Stream | None:
+        """None where the server has no such thing.
+
+        Of a collection: a stream of the whole database is silent on servers that only imitate MongoDB.
+        The projection happens on the server: no value travels, and `_id` is the token it insists on.
+        """
+        projection = {f"fullDocument.{name}": True for name in fields}
+        pipeline: list[Mapping[str, object]] = [{"$changeStream": {}}, {"$project": projection}]
+        with _translated():
+            try:
+                async with asyncio.timeout(OPERATION_TIMEOUT):
+                    watched = (await self._primary())[collection]
+                    return await watched.aggregate(pipeline, maxAwaitTimeMS=int(AWAIT * 1000))
+            except OperationFailure as error:
+                if error.code in _NO_STREAMS:
+                    return None
+                raise
+
     async def _rights(self) -> Finding:
         try:
             async with asyncio.timeout(OPERATION_TIMEOUT):
@@ -129,6 +172,13 @@ class MongoStore:
             detail = "the server does not tell which rights this user has"
             return Finding(level=FindingLevel.WARNING, subject=_SUBJECT, detail=detail)
         return _judge_rights(status.get("authInfo"))
+
+
+async def _next(stream: _Stream) -> dict[str, object] | None:
+    """The next change, or None when the server had none to tell for a while."""
+    with _translated():
+        async with asyncio.timeout(AWAIT + OPERATION_TIMEOUT):
+            return await stream.try_next()
 
 
 def _split(url: str) -> tuple[tuple[str, ...], str, Mapping[str, str]]:
@@ -157,7 +207,12 @@ def _refuse_other_reads(options: Mapping[str, str]) -> None:
 
 
 def _filter(query: Query) -> dict[str, object]:
-    found: dict[str, object] = {name: {"$in": list(values)} for name, values in query.any_of.items()}
+    conditions: dict[str, dict[str, object]] = {
+        name: {"$in": list(values)} for name, values in query.any_of.items()
+    }
+    for name, text in query.after.items():
+        conditions.setdefault(name, {})["$gt"] = text
+    found: dict[str, object] = dict(conditions)
     if query.keys is None:
         return found
     groups: list[dict[str, object]] = [

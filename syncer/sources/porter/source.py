@@ -27,6 +27,7 @@ from syncer.core.model import (
 )
 from syncer.core.ports import ValueResolver
 from syncer.sources.porter import store as ask
+from syncer.sources.porter.changes import PorterChanges
 from syncer.sources.porter.documents import (
     InstallationRecord,
     parse_identity,
@@ -65,12 +66,18 @@ class PorterSource:
         self._store = store
         self._resolver = resolver
         self._clock = clock
+        self._changes = PorterChanges(store, clock=clock)
         self._fingerprint = source_id or _fingerprint(store.identity)
         self._shared_ids: frozenset[str] | None = None
 
     @property
     def fingerprint(self) -> str:
         return self._fingerprint
+
+    @property
+    def changes(self) -> PorterChanges:
+        """What is new in the same store."""
+        return self._changes
 
     @property
     def store(self) -> Store:
@@ -156,14 +163,14 @@ class PorterSource:
         return answer | await self._unseal(sealed)
 
     async def _list(self) -> Sequence[InstallationRef]:
-        identities = [parse_identity(document) for document in await self._find(ask.all_identities())]
+        identities = [parse_identity(document) for document in await self._find(ask.all_installations())]
         owners: dict[str, InstallationKey] = {}
         shared: set[str] = set()
         for identity in identities:
             if identity.id and owners.setdefault(identity.id, identity.key) != identity.key:
                 shared.add(identity.id)
         self._shared_ids = frozenset(shared)
-        return [InstallationRef(identity.key, identity.id) for identity in identities]
+        return [InstallationRef(one.key, one.id, one.stamp) for one in identities]
 
     async def _load_batch(
         self, keys: Collection[InstallationKey], *, whole: bool

@@ -1,4 +1,4 @@
-"""How Porter's collections are asked for documents: one question, whichever way they are stored.
+"""How Porter's collections are asked for documents, and watched: one question, however they are stored.
 
 Holds the question, the list of queries the source needs, and nothing of what the documents
 mean. A query names the fields it wants, so that big ones (`custom`, `parameters`) never travel,
@@ -7,7 +7,7 @@ and asks for many things at once: the number of queries grows with batches.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from types import TracebackType
@@ -41,6 +41,7 @@ BUNDLE_BATCH: Final = 100
 """Runs whose bundles (30 kB each, and more) are in memory at once."""
 
 IDENTITY_FIELDS: Final = ("_id", "namespace", "name", "id")
+LIST_FIELDS: Final = (*IDENTITY_FIELDS, "labels", "status.resultId", "status.modified")
 STAMP_FIELDS: Final = ("namespace", "name", "id", "status.resultId", "status.modified")
 INSTALLATION_FIELDS: Final = (
     *IDENTITY_FIELDS,
@@ -51,6 +52,7 @@ INSTALLATION_FIELDS: Final = (
     "status.installed",
     "status.uninstalled",
 )
+NEWS_FIELDS: Final = ("_id", "namespace", "installation")
 HEAD_FIELDS: Final = ("_id", "namespace", "installation", "runId", "status")
 RUN_FIELDS: Final = ("_id", "namespace", "installation", "action")
 VALUE_FIELDS: Final = ("resultId", "name", "namespace", "installation", "runId", "key", "value")
@@ -69,11 +71,13 @@ class Query:
     """Of one of these installations. None: of any."""
     any_of: Mapping[str, Collection[str]] = field(default_factory=dict)
     """Field to the strings of which it must be one."""
+    after: Mapping[str, str] = field(default_factory=dict)
+    """Field to a text that it must be greater than, bytewise."""
 
     @property
     def name_field(self) -> str:
         """The field that, with `namespace`, names the installation."""
-        return "name" if self.collection == INSTALLATIONS else "installation"
+        return name_field(self.collection)
 
     @property
     def names_by_namespace(self) -> Mapping[str, Sequence[str]]:
@@ -99,6 +103,14 @@ class Store(Protocol):
         """
         ...
 
+    def watch(self, collection: str, fields: tuple[str, ...], /) -> AsyncIterator[Document]:
+        """Documents of a collection as they are written, with these fields only.
+
+        An empty one first, as soon as it listens, and for whatever was written otherwise (deleted, say).
+        Ends at once where the store cannot tell. Raises as `find` does where it cannot any more.
+        """
+        ...
+
     async def check(self) -> tuple[Finding, ...]:
         """Reachable, and no more rights than reading. Raises as `find` does."""
         ...
@@ -111,6 +123,11 @@ class Store(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+def name_field(collection: str) -> str:
+    """The field of its documents that, with `namespace`, names the installation."""
+    return "name" if collection == INSTALLATIONS else "installation"
 
 
 def batches(items: Iterable[_Item], size: int = BATCH) -> Iterator[tuple[_Item, ...]]:
@@ -128,6 +145,11 @@ def all_identities() -> Query:
     return Query(collection=INSTALLATIONS, fields=IDENTITY_FIELDS)
 
 
+def all_installations() -> Query:
+    """NB: asked every few seconds, so nothing big is in it."""
+    return Query(collection=INSTALLATIONS, fields=LIST_FIELDS)
+
+
 def installations(keys: Collection[InstallationKey]) -> Query:
     return Query(collection=INSTALLATIONS, fields=INSTALLATION_FIELDS, keys=keys)
 
@@ -139,6 +161,11 @@ def stamps(keys: Collection[InstallationKey]) -> Query:
 
 def succeeded_results(keys: Collection[InstallationKey]) -> Query:
     return Query(collection=RESULTS, fields=HEAD_FIELDS, keys=keys, any_of={"status": ("succeeded",)})
+
+
+def results_after(result_id: str) -> Query:
+    """Whatever their status; by the index every collection has."""
+    return Query(collection=RESULTS, fields=NEWS_FIELDS, after={"_id": result_id})
 
 
 def result_outputs(result_ids: Collection[str]) -> Query:

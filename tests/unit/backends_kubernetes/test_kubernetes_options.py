@@ -144,10 +144,6 @@ def test_label_values_that_kubernetes_refuses_are_refused(value):
     assert KubernetesTargetOptions.model_validate({"annotations": {"a": value}}).annotations == {"a": value}
 
 
-def test_restart_is_not_built_yet():
-    assert refusal(KubernetesTargetOptions, {"restart": []}) == "restart: Extra inputs are not permitted"
-
-
 def test_the_kind_names_its_own_parts():
     assert (KIND.kind, KIND.options, KIND.target) == (
         "kubernetes",

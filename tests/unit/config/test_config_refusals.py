@@ -43,7 +43,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "text", "expected"),
     [
-        (5, "bogus: 2s", ("bogus", "unknown setting; there are: api, customResources, guard, instance, namespaces, resyncInterval, rules, sinks, source")),
+        (5, "bogus: 2s", ("bogus", "unknown setting; there are: api, customResources, guard, instance, leaderElection, namespaces, resyncInterval, rules, sinks, source, telemetry")),
         (5, "resyncIntervall: 2m", ("resyncIntervall", "unknown setting; did you mean resyncInterval?")),
         (5, "resync_interval: 2m", ("resync_interval", "unknown setting; did you mean resyncInterval?")),
         (5, "guard: {maxDeletion: 5}", ("guard.maxDeletion", "unknown setting; did you mean maxDeletions?")),

@@ -1,0 +1,143 @@
+"""Builds what `syncer run` needs beside sources and sinks: election, observers, the address that tells.
+
+The part of the composition root that the other commands do without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from typing import assert_never
+
+from backends.clients.kubernetes_options import KubernetesOptions
+from backends.errors import SinkError
+from syncer import __version__
+from syncer.app import open_source, sink_slots
+from syncer.config.model import Config, FileElectionConfig, LeaseElectionConfig, NoElectionConfig
+from syncer.core.ports import RunObserver
+from syncer.engine.controller import Controller
+from syncer.engine.election import Alone, Election
+from syncer.engine.lock_file import LockFileElection
+from syncer.engine.queue import Priority
+from syncer.engine.terms import Terms, Work
+from syncer.telemetry.health import Health
+from syncer.telemetry.metrics import Metrics
+from syncer.telemetry.run_log import RunLog
+from syncer.telemetry.server import TelemetryServer
+from syncer.telemetry.tee import Tee
+
+
+class Running:
+    """What lives as long as the process: its log, its metrics and its health. `serve` does the work."""
+
+    def __init__(self) -> None:
+        self.metrics = Metrics(version=__version__)
+        self._log = RunLog()
+
+    async def serve(self, config: Config) -> None:
+        """Keep in sync what the configuration says, until it is cancelled.
+
+        Raises `CannotListen` or `LockFileUnusable`, and `SinkError` where an election cannot even begin.
+        """
+        self.metrics.serves([sink.name for sink in config.sinks])
+        async with AsyncExitStack() as stack:
+            election = await stack.enter_async_context(election_of(config))
+            health = Health(sinks=[sink.name for sink in config.sinks], holder=lambda: election.holder)
+            if config.telemetry.listen is not None:
+                server = TelemetryServer(config.telemetry.listen, self.metrics, health)
+                await stack.enter_async_context(server)
+            events = await stack.enter_async_context(_events(config, self.metrics))
+            observers: list[RunObserver] = [self._log, self.metrics, health, *events]
+            observer = Tee(observers, self.metrics.observer_failed)
+            health.configured()
+            await Terms(work_of(config), election, observer, started=self._started).run()
+
+    def reloaded(self, refusal: str | None) -> None:
+        """The configuration was read anew: it is taken, or (with a reason) the old one stays."""
+        self.metrics.reloaded(accepted=refusal is None)
+        self._log.reloaded(refusal)
+
+    def _started(self, controllers: Sequence[Controller]) -> None:
+        for controller in controllers:
+            self.metrics.watch_queue(controller.name, partial(_depths, controller))
+
+
+def work_of(config: Config) -> Work:
+    """What a configuration asks to be kept in sync."""
+    return Work(
+        open_source=partial(open_source, config),
+        policy=config.policy,
+        sinks=sink_slots(config),
+        poll_interval=config.poll_interval,
+        deletion_check_interval=config.deletion_check_interval,
+        resync_interval=config.resync_interval,
+    )
+
+
+@asynccontextmanager
+async def election_of(config: Config) -> AsyncIterator[Election]:
+    """Who of several processes writes. Raises `SinkError` where there is no login to ask with."""
+    match config.election:
+        case NoElectionConfig():
+            yield Alone()
+        case FileElectionConfig(path=path):
+            yield LockFileElection(path)
+        case LeaseElectionConfig() as lease:
+            from backends.clients.kubernetes import KubernetesClient  # noqa: PLC0415  # heavy
+            from backends.clients.kubernetes_lease import KubernetesLease  # noqa: PLC0415  # with it
+            from syncer.engine.lease import LeaseElection, LeaseTimes  # noqa: PLC0415  # only with the above
+
+            times = LeaseTimes(
+                lease_duration=lease.lease_duration,
+                renew_deadline=lease.renew_deadline,
+                retry_period=lease.retry_period,
+            )
+            async with KubernetesClient(lease.connection) as client:
+                lock = KubernetesLease(client, namespace=lease.namespace, name=lease.name)
+                yield LeaseElection(lock, _identity(), times=times)
+        case _:
+            assert_never(config.election)
+
+
+@asynccontextmanager
+async def _events(config: Config, metrics: Metrics) -> AsyncIterator[Sequence[RunObserver]]:
+    """The observer that makes Kubernetes Events, if there is a sink to make them beside.
+
+    NB: where there is no login they are left out: the sink itself says why it does not work.
+    """
+    sinks = [sink for sink in config.sinks if isinstance(sink.options, KubernetesOptions)]
+    if not sinks or not config.telemetry.events:
+        yield ()
+        return
+    from backends.clients.kubernetes_events import EventRecorder  # noqa: PLC0415  # heavy
+    from syncer.telemetry.events import KubernetesEvents  # noqa: PLC0415  # with it
+
+    async with AsyncExitStack() as stack:
+        recorders: dict[str, EventRecorder] = {}
+        for sink in sinks:
+            assert isinstance(sink.options, KubernetesOptions)
+            recorder = EventRecorder(sink.options, instance=config.policy.instance)
+            with suppress(SinkError):
+                recorders[sink.name] = await stack.enter_async_context(recorder)
+        events = KubernetesEvents(recorders, count=metrics.event)
+        sending = asyncio.create_task(events.run())
+        try:
+            yield (events,)
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+
+def _depths(controller: Controller) -> tuple[Mapping[str, int], int]:
+    depths = {priority.name.lower(): controller.queue.depth(priority) for priority in Priority}
+    return depths, controller.queue.in_work
+
+
+def _identity() -> str:
+    """Of this process among all that may stand for election."""
+    return f"{socket.gethostname()}_{os.getpid()}_{secrets.token_hex(4)}"
