@@ -16,6 +16,7 @@ from typing import Final
 
 from syncer.config.errors import ConfigError
 from syncer.config.model import Config
+from syncer.engine.garbage import seldom_collected
 from syncer.running import Running
 
 _LOOK: Final = 5.0
@@ -35,8 +36,9 @@ class Daemon:
     async def run(self) -> None:
         """Until SIGTERM or SIGINT; a second one ends the process at once."""
         self._take_signals()
-        while not self._stop.is_set():
-            await self._serve(self._config)
+        with seldom_collected():
+            while not self._stop.is_set():
+                await self._serve(self._config)
 
     async def _serve(self, config: Config) -> None:
         """With one configuration: until there is another one, or the end has come."""

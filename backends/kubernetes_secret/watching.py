@@ -51,9 +51,8 @@ class Untold:
 
     def add(self, seen: Seen) -> None:
         self._some.set()
-        if None in self._untold:
-            return  # everything is going to be compared, and that is later than this
-        if seen.address is None or len(self._untold) >= _MOST_UNTOLD:
+        is_one_too_many = len(self._untold) >= _MOST_UNTOLD and seen.address not in self._untold
+        if seen.address is None or is_one_too_many:
             self._untold.clear()
             seen = _EVERYTHING
         self._untold[seen.address] = seen

@@ -22,7 +22,6 @@ from syncer.engine.batches import BATCH
 from syncer.engine.breaker import Breaker
 from syncer.engine.claims import Claims
 from syncer.engine.drift import Drift
-from syncer.engine.garbage import seldom_collected
 from syncer.engine.holdings import Holdings
 from syncer.engine.leftovers import Leftovers
 from syncer.engine.passes import SinkSlot
@@ -183,8 +182,7 @@ class Controller:
             self._place(sink), self._shared.source, world, Mode(apply=False), KeepsOnly(self._shared.observer)
         )
         try:
-            with seldom_collected():
-                unclear = await reconciler.survey()
+            unclear = await reconciler.survey()
         except SINK_WIDE:
             # NB: unless there is a newer one by now, it is this look that has to be compared again.
             self._world = self._world or world

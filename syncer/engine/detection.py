@@ -15,7 +15,6 @@ from syncer.core.errors import SourceError
 from syncer.core.ports import Changes
 from syncer.engine.backoff import Backoff
 from syncer.engine.controller import Controller
-from syncer.engine.garbage import seldom_collected
 from syncer.engine.queue import Priority
 from syncer.engine.shared import Shared
 from syncer.engine.world import look
@@ -102,8 +101,7 @@ class Detection:
 
     async def _look(self) -> None:
         looks = [(controller, controller.begin_look()) for controller in self._controllers]
-        with seldom_collected():
-            world = await look(self._shared.source, self._shared.policy, batch=_BATCH)
+        world = await look(self._shared.source, self._shared.policy, batch=_BATCH)
         for controller, number in looks:
             controller.sweep(world, number)
 

@@ -174,7 +174,7 @@ class LeaseElection:
         self._wrote = True
         await (self._lock.create(record) if found is None else self._lock.update(record))
         self._seen, self._seen_at = record, began
-        self._until = self._clock() + self._times.renew_deadline
+        self._until = began + self._times.renew_deadline
 
     def _record(self, found: LeaseRecord | None) -> LeaseRecord:
         now = micro_time(self._now())
@@ -189,7 +189,6 @@ class LeaseElection:
         )
 
     async def _stop(self) -> None:
-        self._until = -math.inf
         if self._renewal is not None:
             renewal, self._renewal = self._renewal, None
             renewal.cancel()

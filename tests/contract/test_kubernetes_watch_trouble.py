@@ -47,7 +47,10 @@ class Server:
         """The queries of the watches."""
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        target = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
+        try:
+            target = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return writer.close()  # a client that has lost interest
         query = {name: values[0] for name, values in parse_qs(urlsplit(target).query).items()}
         if "watch" in query:
             self.asked.append(query)
@@ -56,7 +59,7 @@ class Server:
             writer.write(
                 http("200 OK", '{"kind": "PartialObjectMetadataList", "metadata": {"resourceVersion": "7"}}')
             )
-        writer.close()
+        return writer.close()
 
     async def _watch(
         self, watched: Watched, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -102,11 +105,10 @@ async def watching(
     async with await asyncio.start_server(fake.answer, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         login = kubeconfig(folder / "config", url, {}).kubeconfig
-        async with KubernetesSecretSink(
-            KubernetesSinkOptions(kubeconfig=login), watch_pace=pace or Time().pace
-        ) as sink:
-            async with aclosing(sink.watch(Owner(instance="i", source="s"))) as changes:
-                yield changes, fake
+        options = KubernetesSinkOptions(kubeconfig=login)
+        sink = KubernetesSecretSink(options, watch_pace=pace or Time().pace)
+        async with sink, aclosing(sink.watch(Owner(instance="i", source="s"))) as changes:
+            yield changes, fake
 
 
 async def told(changes: AsyncIterator[Seen], count: int) -> list[Seen]:
@@ -275,6 +277,7 @@ async def test_a_watch_that_is_ended_at_once_is_not_asked_for_without_pause(tmp_
         async with asyncio.timeout(SECONDS):
             await time.enough.wait()
         waiting.cancel()
+        await asyncio.wait([waiting])
         assert len(server.asked) in (8, 9)
     assert time.pauses == [1, 2, 4, 8, 16, 30, 30, 30]
 
@@ -312,7 +315,7 @@ async def test_a_right_that_stays_missing_ends_it(tmp_path):
     time = Time(step=0.0)
     denying = [Watched(head=DENIED, ending=CUT)] * 5
     async with watching(tmp_path, *denying, pace=time.pace) as (changes, server):
-        with pytest.raises(Forbidden, match="^the right to watch secrets is missing$"):
+        with pytest.raises(Forbidden, match=r"^the right to watch secrets is missing$"):
             await told(changes, 1)
         with pytest.raises(StopAsyncIteration):
             await anext(changes)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.faults.estate import Estate
+from tests.faults.mongo_proxy import MongoProxy
 from tests.faults.running import Syncer
 from tests.servers.porter import Porter
 
@@ -42,3 +43,11 @@ def estate(porter, mongo_url, kube_cluster, kube_namespace, tmp_path) -> Estate:
     return Estate(
         porter=porter, url=mongo_url, cluster=kube_cluster, namespace=kube_namespace, folder=tmp_path
     )
+
+
+@pytest.fixture
+def wire(mongo_server) -> Iterator[MongoProxy]:
+    """Before the database for the syncer (`estate.source_through(wire.port)`); Porter goes past it."""
+    proxy = MongoProxy.start("127.0.0.1", mongo_server.port)
+    yield proxy
+    proxy.stop()

@@ -92,6 +92,10 @@ class Estate:
             **settings,
         }
 
+    def source_through(self, port: int, **settings: Any) -> Document:
+        """The source, by way of a proxy on this port."""
+        return self.source(url=f"mongodb://127.0.0.1:{port}/{self.url.rpartition('/')[2]}", **settings)
+
     def document(self, **settings: Any) -> Document:
         """A whole configuration; top-level settings may be replaced."""
         targets = [
@@ -115,9 +119,10 @@ class Estate:
         return self.cluster.admin.secret(self.namespace, f"{installation}-outputs")
 
     def events(self, installation: str) -> list[str]:
-        """The reasons of the Events about its Secret."""
+        """The reasons of the Events about its Secret, in the order in which they happened."""
         found = self.cluster.admin.list("events.k8s.io/v1", "Event", self.namespace)
-        return [one["reason"] for one in found if one["regarding"]["name"] == f"{installation}-outputs"]
+        mine = [one for one in found if one["regarding"]["name"] == f"{installation}-outputs"]
+        return [one["reason"] for one in sorted(mine, key=lambda one: one["eventTime"])]
 
     def in_cluster(self, installation: str) -> dict[str, bytes] | None:
         """What a pod would read; None where there is no Secret."""
@@ -135,3 +140,12 @@ class Estate:
     def everywhere(self, installation: str, data: Mapping[str, bytes] | None) -> bool:
         """Whether both sinks have just this."""
         return self.in_cluster(installation) == data and self.in_files(installation) == data
+
+    def state(self) -> Document:
+        """Everything in both sinks; whatever is written again differs, if only by its version."""
+        secrets = self.cluster.admin.list("v1", "Secret", self.namespace)
+        files = (path for path in (self.folder / "out").rglob("*") if path.is_symlink() or path.is_file())
+        return {
+            **{one["metadata"]["name"]: one for one in secrets},
+            **{str(one): one.readlink() if one.is_symlink() else one.read_bytes() for one in files},
+        }

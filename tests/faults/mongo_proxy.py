@@ -95,10 +95,6 @@ class MongoProxy:
         proxy._call(proxy._open())
         return proxy
 
-    def before(self, url: str) -> str:
-        """The URL that leads to the same database through here."""
-        return f"mongodb://127.0.0.1:{self.port}/{url.rpartition('/')[2]}"
-
     def stop(self) -> None:
         """Breaks every connection and ends."""
         self._call(self._close())

@@ -44,7 +44,12 @@ class Syncer:
 
     @classmethod
     def start(
-        cls, document: Mapping[str, Any], folder: Path, *, environ: Mapping[str, str] | None = None
+        cls,
+        document: Mapping[str, Any],
+        folder: Path,
+        *,
+        environ: Mapping[str, str] | None = None,
+        level: str = "debug",
     ) -> Self:
         """Writes the configuration into a folder of its own below `folder`, and starts."""
         own = Path(tempfile.mkdtemp(prefix="syncer-", dir=folder))
@@ -52,7 +57,7 @@ class Syncer:
         config = own / "syncer.yaml"
         listening = {"telemetry": {"listen": f"127.0.0.1:{port}"}}
         config.write_text(json.dumps({"leaderElection": {"kind": "none"}, **listening, **document}))
-        command = [sys.executable, "-m", "syncer", "run", "--log-level", "debug", "-c", str(config)]
+        command = [sys.executable, "-m", "syncer", "run", "--log-level", level, "-c", str(config)]
         ours = {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", **(environ or {})}
         variables = {**os.environ, **ours}  # noqa: TID251  # a child's
         return cls(own, config, port, Child.start("syncer", command, own, environ=variables), variables)
@@ -119,7 +124,9 @@ class Syncer:
         """Everything it wrote."""
         return self._child.log.read_text()
 
-    def until(self, condition: Callable[[], Found], seconds: float = SECONDS) -> Found:
+    def until(
+        self, condition: Callable[[], Found], seconds: float = SECONDS, *, every: float = _POLL
+    ) -> Found:
         """What `condition` answers as soon as that is true. Fails with the end of the log."""
         deadline = time.monotonic() + seconds
         while not (found := condition()):
@@ -128,7 +135,7 @@ class Syncer:
             assert time.monotonic() < deadline, (
                 f"not within {seconds:g} s; the end of the log:\n{self.tail()}"
             )
-            time.sleep(_POLL)
+            time.sleep(every)
         return found
 
     def until_ready(self) -> None:

@@ -66,6 +66,8 @@ class SinkServer:
     mood: Mood = Mood.CALM
     forbidden: set[str] = field(default_factory=set)
     poisoned: set[str] = field(default_factory=set)
+    broken_lists: int = 0
+    """Lists that end in an exception nobody expects."""
     writes: int = 0
     foreign: dict[str, Cell] = field(default_factory=dict)
     """What others wrote, and nobody has changed since."""
@@ -216,6 +218,9 @@ class SimSink:
     async def inventory(self, owner: Owner) -> AsyncIterator[ObservedSecret]:
         await self._reach()
         self._permitted("list", self._server.forbidden)
+        if self._server.broken_lists:
+            self._server.broken_lists -= 1
+            raise ZeroDivisionError("list")
         async for observed in self._memory.inventory(owner):
             yield observed
             await self._reach()
