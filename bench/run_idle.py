@@ -107,13 +107,13 @@ def _swept(syncer: Syncer, document: dict[str, object]) -> list[Look]:
     looks: list[Look] = []
     syncer.reconfigure({**document, "resyncInterval": "30s"})
     for _ in range(_SWEEPS + 1):
-        _until_swept_again(syncer, syncer.metric("sweep_seconds_count"))
+        _until_swept_again(syncer, syncer.metric("sweep_last_success_timestamp_seconds"))
         looks.append(Look.at_process(syncer.pid))
     return looks[1:]
 
 
-def _until_swept_again(syncer: Syncer, sweeps: float) -> None:
-    syncer.until(lambda: syncer.metric("sweep_seconds_count") > sweeps, 600, every=0.2)
+def _until_swept_again(syncer: Syncer, last: float) -> None:
+    syncer.until(lambda: syncer.metric("sweep_last_success_timestamp_seconds") > last, 600, every=0.2)
 
 
 def _figures(

@@ -155,16 +155,12 @@ class KubernetesClient:
         url = f"{self._configuration.host}{path}?{urlencode(params)}"
         while True:
             token = await self._token()
-            try:
-                async with self._watching(url, token, seconds) as response:
-                    if response.status < HTTPStatus.MULTIPLE_CHOICES:
-                        async with aclosing(lines_of(call, response)) as lines:
-                            yield lines
-                        return
-                    parsed = parsed_body(await response.read())
-            except (aiohttp.ClientError, OSError) as error:
-                raise broken(call, error) from None
-            answer = read_answer(response.status, parsed, response.headers.get("Retry-After"))
+            async with self._watching(call, url, token, seconds) as response:
+                if response.status < HTTPStatus.MULTIPLE_CHOICES:
+                    async with aclosing(lines_of(call, response)) as lines:
+                        yield lines
+                    return
+            answer = read_answer(response.status, None, response.headers.get("Retry-After"))
             if answer.code != HTTPStatus.UNAUTHORIZED or not await self._token_changed(token):
                 raise refusal(call, answer)
 
@@ -255,23 +251,26 @@ class KubernetesClient:
 
     @asynccontextmanager
     async def _watching(
-        self, url: str, token: str | None, seconds: float
+        self, call: Call, url: str, token: str | None, seconds: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        request = self._watches.get(
-            url,
-            headers=_headers(token, _METADATA_OF_ONE),
-            timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_TIMEOUT),
-            allow_redirects=False,
-            proxy=self._proxy,
-            server_hostname=self._configuration.tls_server_name,
-        )
-        async with request as response:
-            try:
-                yield response
-            finally:
-                # Before its end it is broken off: closed politely, TLS would wait for the server's part.
-                if response.connection is not None and response.connection.transport is not None:
-                    response.connection.transport.abort()
+        try:
+            response = await self._watches.get(
+                url,
+                headers=_headers(token, _METADATA_OF_ONE),
+                timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_TIMEOUT),
+                allow_redirects=False,
+                proxy=self._proxy,
+                server_hostname=self._configuration.tls_server_name,
+            )
+        except (aiohttp.ClientError, OSError) as error:
+            raise broken(call, error) from None
+        try:
+            yield response
+        finally:
+            # Before its end it is broken off: closed politely, TLS would wait for the server's part.
+            if response.connection is not None and response.connection.transport is not None:
+                response.connection.transport.abort()
+            response.close()
 
     async def _token(self) -> str | None:
         try:

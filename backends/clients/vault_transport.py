@@ -15,6 +15,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from http import HTTPStatus
 from typing import Any, Final, assert_never
 from urllib.parse import quote
@@ -24,6 +25,8 @@ import requests
 from hvac.adapters import RawAdapter
 from hvac.exceptions import VaultError
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError, SSLError
 from urllib3.util.ssl_match_hostname import CertificateError
 
@@ -45,7 +48,7 @@ from backends.clients.vault_options import (
 )
 from backends.errors import AuthenticationFailed, SinkError, SinkUnavailable
 from backends.secret_value import SecretValue
-from backends.sending import may_send
+from backends.sending import may_send, only_while
 
 THREADS: Final = 16
 """Requests in flight."""
@@ -130,10 +133,9 @@ class Transport:
     ) -> Answer | SinkError:
         """NB: errors are returned, not raised: those of requests hold the request, body and all."""
         try:
-            client = self._client()
-            if call.writes:
-                may_send()
-            return _read(call, request(client))
+            with nullcontext() if call.writes else only_while(lambda: True):
+                response = request(self._client())
+            return _read(call, response)
         except SinkUnavailable as refusal:
             return refusal
         except (requests.RequestException, VaultError, OSError, ValueError) as error:
@@ -164,15 +166,49 @@ class Transport:
         )
 
 
-class _NamedHost(HTTPAdapter):
-    """Expects a certificate of this name, whatever the address is."""
+class _Plain(HTTPConnection):
+    """Asks for the permit to send when it is connected: that may have taken long."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        may_send()
+        super().request(*args, **kwargs)
+
+
+class _Secure(HTTPSConnection):
+    """The same by TLS."""
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        may_send()
+        super().request(*args, **kwargs)
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _Secure
+
+
+_POOLS: Final = {"http": _PlainPool, "https": _SecurePool}
+
+
+class _Adapter(HTTPAdapter):
+    """Its connections ask for the permit; with `name` they expect that one's certificate at any address."""
+
+    def __init__(self, name: str | None) -> None:
+        names = {"server_hostname": name, "assert_hostname": name}
+        self._names: dict[str, Any] = {} if name is None else names
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, server_hostname=self._name, assert_hostname=self._name, **kwargs)
+        super().init_poolmanager(*args, **(kwargs | self._names))
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
 
 
 def _session(options: VaultOptions) -> requests.Session:
@@ -186,8 +222,8 @@ def _session(options: VaultOptions) -> requests.Session:
     proxy = environment_proxy(options.address)
     if proxy is not None:
         session.proxies = {"http": proxy, "https": proxy}
-    if options.server_name is not None:
-        session.mount("https://", _NamedHost(options.server_name))
+    session.mount("http://", _Adapter(None))
+    session.mount("https://", _Adapter(options.server_name))
     return session
 
 

@@ -189,6 +189,7 @@ class LeaseElection:
         )
 
     async def _stop(self) -> None:
+        self._until = -math.inf
         if self._renewal is not None:
             renewal, self._renewal = self._renewal, None
             renewal.cancel()

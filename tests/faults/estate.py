@@ -131,11 +131,15 @@ class Estate:
         return None if found is None else {key: base64.b64decode(text) for key, text in data.items()}
 
     def in_files(self, installation: str) -> dict[str, bytes] | None:
-        """What an application on the machine would read."""
+        """What an application on the machine would read; nothing while a key of it dangles."""
         folder = self.folder / "out" / installation
         if not (folder / "..data").exists():
             return None
-        return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith("..")}
+        keys = (path for path in folder.iterdir() if not path.name.startswith(".."))
+        try:
+            return {path.name: path.read_bytes() for path in keys}
+        except FileNotFoundError:
+            return {}
 
     def everywhere(self, installation: str, data: Mapping[str, bytes] | None) -> bool:
         """Whether both sinks have just this."""

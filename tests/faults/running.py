@@ -16,6 +16,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -118,6 +119,19 @@ class Syncer:
         """Those lines of its log that tell of this, with these fields."""
         wanted = {"event": event, **fields}
         return [line for line in self.log if wanted.items() <= line.items()]
+
+    def looks(self, installation: str) -> Mapping[str, int]:
+        """How often each sink was compared with what there is of it in the source."""
+        lines = self.logged("reconciled", installation=f"shop/{installation}")
+        return Counter(line["sink"] for line in lines)
+
+    def until_looked(self, installation: str, since: Mapping[str, int], *, times: int = 1) -> None:
+        """Until that was done so often again; `since` is what `looks` said."""
+        self.until(
+            lambda: all(
+                self.looks(installation)[sink] >= count + times for sink, count in since.items()
+            )
+        )
 
     @property
     def output(self) -> str:

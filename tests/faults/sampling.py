@@ -17,6 +17,7 @@ from tests.faults.estate import Estate
 
 _PREFIX = "outputs.porter.sh/"
 _MARK = "..syncer.json"
+_PAUSE = 0.003  # seconds, so that the test itself comes on
 
 
 class Sight(NamedTuple):
@@ -47,7 +48,7 @@ class Samples:
     def run(self) -> None:
         """Until `end`; what goes wrong fails the test there."""
         try:
-            while not self._over.is_set():
+            while not self._over.wait(_PAUSE):
                 self.seen |= {one for one in (self._in_cluster(), self._in_files()) if one}
                 self.looks += 1
         except BaseException as error:  # noqa: BLE001  # it belongs to the test, not to the thread

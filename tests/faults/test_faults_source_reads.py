@@ -56,7 +56,7 @@ def tcp(wire):
 
 
 @pytest.mark.fault(1)
-def test_while_the_database_is_down_from_the_start_nothing_is_written_and_nothing_lost(start, estate, tcp):
+def test_while_the_database_is_down_from_the_start_nothing_is_written_and_nothing_lost(tcp, start, estate):
     assert begun(start, estate, tcp.port).end() == 0
     before = estate.state()
     with tcp.refusing():
@@ -73,7 +73,7 @@ def test_while_the_database_is_down_from_the_start_nothing_is_written_and_nothin
 
 
 @pytest.mark.fault(2)
-def test_a_database_that_dies_while_it_is_read_leaves_the_sinks_as_they_are(start, estate, wire, tcp):
+def test_a_database_that_dies_while_it_is_read_leaves_the_sinks_as_they_are(wire, tcp, start, estate):
     syncer = begun(start, estate, tcp.port)
     before = estate.state()
     with wire.holding("find", "outputs") as outputs:
@@ -87,7 +87,7 @@ def test_a_database_that_dies_while_it_is_read_leaves_the_sinks_as_they_are(star
 
 
 @pytest.mark.fault(2)
-def test_whichever_collection_is_cut_off_nothing_follows_from_the_part_that_came(start, estate, wire):
+def test_whichever_collection_is_cut_off_nothing_follows_from_the_part_that_came(wire, start, estate):
     syncer = begun(start, estate, wire.port)
     for collection in COLLECTIONS:
         before, outputs = estate.state(), {**SECOND, "password": collection.encode()}
@@ -100,7 +100,7 @@ def test_whichever_collection_is_cut_off_nothing_follows_from_the_part_that_came
 
 
 @pytest.mark.fault(24)
-def test_a_collection_that_may_no_longer_be_read_leaves_the_sinks_as_they_are(start, estate, wire):
+def test_a_collection_that_may_no_longer_be_read_leaves_the_sinks_as_they_are(wire, start, estate):
     syncer = begun(start, estate, wire.port)
     before = estate.state()
     with wire.refusing("find", "outputs", code=13) as rule:
@@ -114,7 +114,7 @@ def test_a_collection_that_may_no_longer_be_read_leaves_the_sinks_as_they_are(st
 
 
 @pytest.mark.fault(3)
-def test_a_list_that_is_cut_off_after_its_first_batch_is_no_list(start, estate, wire):
+def test_a_list_that_is_cut_off_after_its_first_batch_is_no_list(wire, start, estate):
     crowd(estate)
     syncer = begun(start, estate, wire.port)
     before = estate.state()
@@ -127,7 +127,7 @@ def test_a_list_that_is_cut_off_after_its_first_batch_is_no_list(start, estate, 
 
 
 @pytest.mark.fault(4)
-def test_a_list_whose_cursor_the_server_forgot_is_read_anew(start, estate, wire, mongo_server):
+def test_a_list_whose_cursor_the_server_forgot_is_read_anew(wire, mongo_server, start, estate):
     crowd(estate)
     syncer = begun(start, estate, wire.port)
     before = estate.state()

@@ -6,6 +6,10 @@ Simulates Porter by the documents it writes, in its order. Excludes faults: thos
 from __future__ import annotations
 
 import re
+import shutil
+from pathlib import Path
+
+import yaml
 
 FIRST = {"host": b"db-1.shop.internal", "password": b"correct horse"}
 SECOND = {"host": b"db-2.shop.internal", "password": b"battery staple"}
@@ -43,3 +47,22 @@ def test_an_end_asked_for_is_in_good_order(start, estate):
     syncer.until(lambda: estate.everywhere("orders", FIRST))
     assert syncer.end() == 0
     assert not re.search(r"Traceback|Warning|never retrieved|unexpected", syncer.output), syncer.output
+
+
+def test_the_quickstart_shows_a_change_in_the_dump_arriving(start, tmp_path):
+    folder = tmp_path / "quickstart"
+    shutil.copytree(
+        Path(__file__).parents[2] / "examples/quickstart", folder, ignore=shutil.ignore_patterns("out")
+    )
+    document = yaml.safe_load((folder / "syncer.yaml").read_text())
+    document["source"] |= {"path": str(folder / "dump"), "pollInterval": "200ms"}
+    document["source"]["secrets"]["path"] = str(folder / "secrets")
+    document["sinks"][0]["path"] = str(folder / "out")
+    syncer = start(document)
+    host = folder / "out/shop/orders-db/host"
+    syncer.until(lambda: host.exists() and host.read_bytes() == b"orders-db-2.shop.internal")
+    for path in (folder / "later").iterdir():
+        shutil.copy(path, folder / "dump")
+    syncer.until(lambda: host.read_bytes() == b"orders-db-3.shop.internal")
+    assert (host.parent / "admin-password").read_bytes() == b"Tr0ub4dor&3-v3"
+    assert (host.parent / "ca.crt").exists()

@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 import enum
 import types
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -40,7 +40,7 @@ class Way:
 class Server:
     """One lease. `ways` says how requests travel, one after the other; after its end they arrive at once."""
 
-    def __init__(self, ways: Iterator[Way] = iter(())) -> None:
+    def __init__(self, ways: Iterable[Way] = ()) -> None:
         self.record: LeaseRecord | None = None
         self.version = 0
         self.requests = 0
@@ -48,7 +48,7 @@ class Server:
         """What every request is answered with."""
         self.way: Way | None = None
         """How every request travels, instead of `ways`."""
-        self._ways = ways
+        self._ways = iter(ways)
         self._travelling: set[asyncio.Task[None]] = set()
 
     def write(self, **changes: object) -> None:
@@ -170,5 +170,5 @@ def _steps(work: Coroutine[object, object, Answer], process: Process) -> Generat
         error = None
         try:
             yield waited_for
-        except BaseException as raised:
+        except BaseException as raised:  # noqa: BLE001  # handed on at the next step
             error = raised

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Sequence
 from hypothesis import strategies as st
 from sim_sink import Hand, Mood
 from sim_source import Reads
+from sim_time import run_exactly
 from sim_world import CALM, KEYS, POLL, RESYNC, World, addresses, wall_clock
-
-from tests.unit.engine.virtual_time import run_virtual
 
 Step = tuple[object, ...]
 """The name of a method of `Steps`, and its arguments."""
@@ -54,7 +53,12 @@ def _episodes() -> st.SearchStrategy[Sequence[Step]]:
     short = st.tuples(st.just("wait"), st.sampled_from([0.0, 0.1, 0.3, 1.1, 2.2]))
     long = st.tuples(st.just("wait"), st.sampled_from([1.0, 5.0, 11.0, 26.0, 70.0]))
     return st.builds(
-        lambda troubles, changes, pause, relief: [*troubles, *(one for two in changes for one in two), pause, *relief],
+        lambda troubles, changes, pause, relief: [
+            *troubles,
+            *(one for two in changes for one in two),
+            pause,
+            *relief,
+        ],
         st.lists(_troubles(), max_size=2),
         st.lists(st.tuples(st.one_of(_changes(), _changes(), _troubles()), short), max_size=4),
         long,
@@ -141,7 +145,7 @@ class Steps:
 def violations(schedule: Sequence[Step]) -> list[str]:
     """What goes wrong when this happens, and then nothing more."""
     random.seed(0)
-    return run_virtual(_violations(schedule))
+    return run_exactly(_violations(schedule))
 
 
 async def _violations(schedule: Sequence[Step]) -> list[str]:

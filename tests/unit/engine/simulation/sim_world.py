@@ -5,6 +5,7 @@
 
 I1, I2, I4   `Audit.removing`: evidence and guard of each delete, when it is sent
 I5, I6, I9   `Audit.wrote`: each write is one set that was to be published, of this life, and no step back
+I7           `Audit.wrote`: an address that two want is given to neither
 I13          `Audit.wrote` and `World.converged`: what is not ours stays as it is
 I14, I24     `World.converged`: all is as `plan` wants it, a while after the last fault
 I15          `Audit.sending`: only who leads sends
@@ -16,13 +17,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Self
 from unittest import mock
 
-from sim_sink import Hand, Mood, SimSink, SinkServer, WatchingSink, ours
+from sim_sink import Mood, SimSink, SinkServer, WatchingSink, ours
 from sim_source import Database, Evidence, Porter, Published, Reads, Server, SimSource, keys_of
 
 from backends.contract import Layout, ObservedSecret
@@ -49,6 +50,10 @@ RECENT = 75.0
 """Seconds for which an answer of the source counts: a delete is retried, on a slow way."""
 
 KEYS = keys_of(["shop/a", "shop/b", "shop/c", "shop/d", "twins/one", "twins/two"])
+
+TWINS = KEYS[-2:]
+CONTEST = 40.0
+"""Seconds after which everybody knows that an address is wanted twice: a write is retried, on a slow way."""
 
 
 def policy(*sinks: str) -> Policy:
@@ -177,11 +182,17 @@ class Audit:
     """All that was ever to be published."""
     writes: list[tuple[float, str, str]] = field(default_factory=list)
     """When, at which sink, and where."""
+    contested: float | None = None
+    """Since when both of the twins want their address."""
 
     def moved(self, database: Database, key: InstallationKey) -> None:
         published = database.published(key)
         if published is not None:
             self.sets.setdefault(key, set()).add(published)
+        if not all(database.published(twin) for twin in TWINS):
+            self.contested = None
+        elif self.contested is None:
+            self.contested = self.clock()
 
     def complain(self, what: str) -> None:
         self.violations.append(f"{self.clock():.1f}: {what}")
@@ -229,7 +240,9 @@ class Audit:
         while lost[0][0] < now - RESYNC:
             lost.popleft()
         gone = {one for _, one in lost}
-        marked = gone | {cell.fields["installation-id"] for at, cell in sink.store.cells.items() if ours(cell, at)}
+        marked = gone | {
+            cell.fields["installation-id"] for at, cell in sink.store.cells.items() if ours(cell, at)
+        }
         # NB: less one, and rounded up, because others may have changed the marks since they were counted.
         most = max(LIMITS.max_deletions, LIMITS.max_deletion_percent * (len(marked) + 2) // 100)
         if len(gone) > most:
@@ -241,6 +254,9 @@ class Audit:
         self.writes.append((self.clock(), sink, address))
         if before is not None and not ours(before, address):
             self.complain(f"I13: {sink}:{address} was somebody else's")
+        since = self.clock() if self.contested is None else self.contested
+        if before is None and address == "twins" and self.clock() >= since + CONTEST:
+            self.complain(f"I7: {sink}:{address} is taken, and two want it")
         if after is not None:
             self._is_a_set(sink, address, after)
             self._is_no_step_back(sink, address, before, after)
@@ -307,7 +323,9 @@ class World:
         kind = WatchingSink if server.name == "each" else SimSink
         return SinkSlot(
             name=server.name,
-            make=lambda: kind(server, alive=lambda: process.alive, sent=lambda one: process.sends(server, one)),
+            make=lambda: kind(
+                server, alive=lambda: process.alive, sent=lambda one: process.sends(server, one)
+            ),
             same=MemoryNaming().same,
         )
 
@@ -376,7 +394,9 @@ class World:
                 continue
             for address, data in _secrets(name, key, published).items():
                 cell = server.store.cells.get(address)
-                if cell is not None and (not ours(cell, address) or cell.fields["result-id"] > published.result_id):
+                if cell is not None and (
+                    not ours(cell, address) or cell.fields["result-id"] > published.result_id
+                ):
                     continue
                 there = cell and {one: value.reveal() for one, value in cell.data.items()}
                 if there != data:
