@@ -101,10 +101,12 @@ def _mark(wanted: Wanted, owner: Owner, content_id: str, *, like: Mark | None = 
 # --- what follows --------------------------------------------------------------------------
 
 
-def settle(mapped: Mapped, observed: ObservedSecret | None, *, adopted: bool = False) -> Change | None:
+def settle(
+    mapped: Mapped, observed: ObservedSecret | None, source: str, *, adopted: bool = False
+) -> Change | None:
     """What is clear without looking at values: conflicts, holds, policies. None: compare and decide.
 
-    `adopted`: somebody asked, by its address, to take over what is there.
+    `source`: fingerprint of ours. `adopted`: somebody asked, by its address, to take over what is there.
     """
     subject = subject_of(mapped)
     if isinstance(mapped, Unmappable):
@@ -117,13 +119,19 @@ def settle(mapped: Mapped, observed: ObservedSecret | None, *, adopted: bool = F
         if adopted or mapped.target.conflict_policy is ConflictPolicy.ADOPT:
             return None
         return Conflict(subject=subject, reason=f"not ours: {observed.foreign}", observed=observed)
-    return _own_mark_forbids(mapped, observed.mark, subject, adopted=adopted)
+    return _own_mark_forbids(mapped, observed.mark, source, subject, adopted=adopted)
 
 
-def _own_mark_forbids(wanted: Wanted, mark: Mark, subject: Subject, *, adopted: bool) -> Change | None:
+def _own_mark_forbids(
+    wanted: Wanted, mark: Mark, source: str, subject: Subject, *, adopted: bool
+) -> Change | None:
     if (mark.namespace, mark.installation) != (wanted.outputs.key.namespace, wanted.outputs.key.name):
         other = InstallationKey(mark.namespace, mark.installation)
         return Hold(subject=subject, reason=f"the address is taken by installation {other}")
+    if mark.source != source and mark.installation_id != wanted.outputs.id and not adopted:
+        # Two processes that share a name, each with a database of its own, would undo each other's work for ever.
+        reason = f"written for another installation of this name, from another source ({mark.source})"
+        return Hold(subject=subject, reason=reason)
     if mark.result_id > wanted.outputs.result_id and not adopted:
         reason = f"the source went back: result {mark.result_id} is published and no longer the newest"
         return Hold(subject=subject, reason=reason)

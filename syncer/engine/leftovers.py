@@ -35,6 +35,7 @@ class Leftovers:
         self._claims = claims
         self._holdings = holdings
         self._addresses: set[str] = set()
+        self._judged: frozenset[str] = frozenset()
         self._recent: deque[tuple[float, str]] = deque()
         self._due: float | None = None
         self._changed = asyncio.Event()
@@ -47,8 +48,8 @@ class Leftovers:
             self._wish(_GATHER)
 
     def look_for_gone(self) -> None:
-        """There is another complete list of installations."""
-        if any(self._shared.known.missing_since(key) is not None for key in self._holdings.installations):
+        """There is another complete list of installations. What was judged already waits for a sweep."""
+        if self._gone() - self._judged:
             self._wish(_GATHER)
 
     async def due(self) -> None:
@@ -67,10 +68,8 @@ class Leftovers:
 
     async def collect(self, place: Place) -> None:
         """Take away what may go. Raises `SinkError` and `SourceError`; then all of it is due again."""
-        addresses = {path for path in self._addresses if not self._claims.wants(path)} | self._gone()
-        if not addresses:
-            self._addresses.clear()
-            return
+        noted, gone = frozenset(self._addresses), self._gone()
+        addresses = {path for path in noted if not self._claims.wants(path)} | gone
         shared = self._shared
         seen = await place.sink.observe(place.owner, addresses)
         found = [replace(one, data=None) for one in seen.values() if one.ours and not self._too_soon(one)]
@@ -83,7 +82,8 @@ class Leftovers:
         self._note(reconciler.entries)
         if failure is not None:
             raise place.applier.down or SourceUnavailable(failure)
-        self._addresses -= addresses
+        self._addresses -= noted
+        self._judged = gone
 
     def again(self, delay: float) -> None:
         """What could not be collected is due again in so many seconds."""

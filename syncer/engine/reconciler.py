@@ -206,7 +206,7 @@ class Reconciler:
         return None
 
     def _without_values(self, claim: Mapped, observed: ObservedSecret | None) -> Change | None:
-        change = settle(claim, observed, adopted=self.mode.adopt)
+        change = settle(claim, observed, self.place.owner.source, adopted=self.mode.adopt)
         if change is None and isinstance(claim, Wanted):
             same = compare(claim, observed, self.place.owner) is Comparison.SAME
             return Keep(subject=subject_of(claim), reason="in sync") if same else None
@@ -219,7 +219,7 @@ class Reconciler:
         states: Mapping[OutputRef, OutputState],
     ) -> None:
         def decided(found: ObservedSecret | None) -> Change:
-            settled = settle(wanted, found, adopted=self.mode.adopt)
+            settled = settle(wanted, found, self.place.owner.source, adopted=self.mode.adopt)
             return settled or decide(
                 wanted,
                 found,

@@ -20,7 +20,7 @@ from backends.kubernetes_secret.sink import KubernetesSecretSink
 from backends.testing import OpenRig, Raw, Rig, SinkContract
 from tests.servers.kubernetes import KubeCluster
 
-VERBS = ["get", "list", "create", "update", "delete"]
+VERBS = ["get", "list", "watch", "create", "update", "delete"]
 RULES = [{"apiGroups": [""], "resources": ["secrets"], "verbs": VERBS}]
 SMALL_PAGE = 16
 MARK = "outputs.porter.sh/"

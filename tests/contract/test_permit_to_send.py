@@ -29,6 +29,8 @@ from backends.clients.kubernetes import KubernetesClient, resource_path
 from backends.clients.vault import VaultClient
 from backends.contract import PER_OUTPUT_KEY, Absent, Unchanged
 from backends.errors import OutcomeUnknown, SinkUnavailable
+from backends.file.options import FileOptions
+from backends.file.sink import FileSink
 from backends.kubernetes_secret.options import KubernetesSinkOptions
 from backends.kubernetes_secret.sink import KubernetesSecretSink
 from backends.memory import MemoryStore
@@ -185,6 +187,37 @@ async def test_a_permit_that_ends_between_two_writes_leaves_nothing_unmarked_and
     assert allowed >= 1
     seen = (await sink.observe(rig.owner, [address]))[address]
     assert seen.data == desired(rig, 1).data
+
+
+# --- on the disk
+
+
+async def test_without_the_permit_not_even_the_folder_of_the_sink_is_made(tmp_path):
+    rig = FileRig(tmp_path / "out")
+    with only_while(never), pytest.raises(SinkUnavailable, match="not sent"):
+        await rig.sink.put(desired(rig, 1), Absent())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "allowed", [1, 2], ids=["while it waits for the lock", "while it writes the new set"]
+)
+async def test_a_permit_that_ends_before_the_swap_leaves_the_old_set_and_nothing_of_the_new_one(
+    tmp_path, allowed
+):
+    base, steps = tmp_path / "out", []
+    rig = FileRig(base)
+    sink = FileSink(FileOptions(path=base), step=steps.append)
+    await sink.put(desired(rig, 1), Absent())
+    seen = (await sink.observe(rig.owner, [rig.address(1)]))[rig.address(1)]
+    there = sorted(base.rglob("*"))
+    steps.clear()
+    with only_while(times(allowed)), pytest.raises(SinkUnavailable, match="not sent"):
+        await sink.put(desired(rig, 1, {PER_OUTPUT_KEY: b"another"}), Unchanged(seen.version))
+    assert bool(steps) == (allowed == 2)
+    assert not [step for step in steps if step.startswith("swap")]
+    assert sorted(base.rglob("*")) == there
+    assert (await sink.observe(rig.owner, [rig.address(1)]))[rig.address(1)].data == seen.data
 
 
 # --- between the read and the write

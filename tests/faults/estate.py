@@ -112,6 +112,19 @@ class Estate:
             **settings,
         }
 
+    def with_annexe(self, namespace: str, **settings: Any) -> Document:
+        """A whole configuration, with Porter's namespace `annexe` in a Kubernetes namespace of its own."""
+        targets = [
+            {"sink": "cluster", "namespace": "{namespace}"},
+            {"sink": "files", "path": "{installation}"},
+        ]
+        return self.document(
+            namespaces={SPACE: self.namespace, "annexe": namespace},
+            sinks=[{**self.kubernetes, "namespaces": [self.namespace, namespace]}, self.files],
+            rules=[{"name": "all", "targets": targets}],
+            **settings,
+        )
+
     # --- what is in the sinks
 
     def secret(self, installation: str) -> Document | None:

@@ -128,9 +128,7 @@ class Syncer:
     def until_looked(self, installation: str, since: Mapping[str, int], *, times: int = 1) -> None:
         """Until that was done so often again; `since` is what `looks` said."""
         self.until(
-            lambda: all(
-                self.looks(installation)[sink] >= count + times for sink, count in since.items()
-            )
+            lambda: all(self.looks(installation)[sink] >= count + times for sink, count in since.items())
         )
 
     @property
@@ -184,6 +182,10 @@ class Syncer:
         self.signal(signal.SIGTERM)
         self._child.process.wait(seconds)
         return self._child.process.returncode
+
+    def until_ended(self, seconds: float = SECONDS) -> int:
+        """Its exit status, once it is gone."""
+        return self._child.process.wait(seconds)
 
     def stop(self) -> None:
         """Whatever state it is in."""

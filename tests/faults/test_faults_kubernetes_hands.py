@@ -8,10 +8,12 @@ away, so that only the watch can have noticed.
 from __future__ import annotations
 
 import base64
+import secrets
+from dataclasses import dataclass
 
 import pytest
 
-from tests.faults.estate import USER
+from tests.faults.estate import RIGHTS, USER
 
 FIRST = {"host": b"db-1.shop.internal", "password": b"correct horse"}
 SECOND = {"host": b"db-2.shop.internal", "password": b"battery staple"}
@@ -19,6 +21,7 @@ THEIRS = {"host": b"theirs.internal"}
 SOON = 5.0
 """Seconds; one or two pass on a machine that has nothing else to do."""
 OURS = "outputs.porter.sh/"
+RBAC = "rbac.authorization.k8s.io/v1"
 
 
 @pytest.fixture
@@ -146,9 +149,50 @@ def test_a_right_that_is_taken_away_stops_that_sink_alone_and_is_told(start, est
     syncer.until(lambda: syncer.metric("targets", sink="cluster", state="InSync") == 1)
 
 
+@pytest.mark.fault(35)
+def test_a_right_that_is_missing_in_one_namespace_holds_up_no_other(start, estate, annexe):
+    admin = estate.cluster.admin
+    for name in ("stock", "kept"):
+        estate.porter.install("annexe", name, FIRST).finish()
+    for name in ("orders", "leaving"):
+        estate.porter.install("shop", name, FIRST).finish()
+    syncer = start(estate.with_annexe(annexe.namespace))
+    syncer.until(lambda: estate.everywhere("orders", FIRST) and estate.everywhere("leaving", FIRST))
+    syncer.until(lambda: admin.secret(annexe.namespace, "stock-outputs"))
+    admin.delete(*annexe.binding)
+    estate.porter.delete("annexe", "stock").finish()
+    missing = f"the right to get secrets in namespace {annexe.namespace} is missing"
+    syncer.until(lambda: any(line.get("reason") == missing for line in syncer.log))
+    estate.porter.delete("shop", "leaving").finish()
+    upgrade(estate, SECOND)
+    syncer.until(lambda: estate.everywhere("orders", SECOND), SOON)
+    syncer.until(lambda: estate.everywhere("leaving", None), 2 * SOON)
+    assert admin.secret(annexe.namespace, "stock-outputs")
+
+
+@dataclass(frozen=True)
+class Annexe:
+    """A second namespace, where the syncer has the same rights by a binding of its own."""
+
+    namespace: str
+    role: str
+
+    @property
+    def binding(self):
+        return (RBAC, "RoleBinding", self.role, self.namespace)
+
+
+@pytest.fixture
+def annexe(estate):
+    namespace = f"annexe-{secrets.token_hex(4)}"
+    estate.cluster.admin.create_namespace(namespace)
+    rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": RIGHTS}]
+    return Annexe(namespace, estate.cluster.grant(USER, rules, namespace))
+
+
 def take_away(estate):
     """Removes the RoleBinding; what brings it back."""
-    what = ("rbac.authorization.k8s.io/v1", "RoleBinding", estate.role, estate.namespace)
+    what = (RBAC, "RoleBinding", estate.role, estate.namespace)
     binding = estate.cluster.admin.get(*what)
     estate.cluster.admin.delete(*what)
     kept = {name: binding["metadata"][name] for name in ("name", "namespace")}

@@ -27,7 +27,7 @@ SOON = 5.0
 
 
 @pytest.fixture(scope="module")
-def kube_cluster(kube_cluster):  # noqa: ARG001  # where that one cannot be had, neither can this
+def kube_cluster(kube_cluster):  # where that one cannot be had, neither can this
     """Not the session's: others are using that."""
     own = KubeCluster.start()
     yield own
@@ -141,9 +141,7 @@ def test_what_happened_while_a_watch_could_not_see_it_is_found_after_a_410(start
     held = Watches()
     proxy.rules.add(on("GET", path="/secrets$"), held)
     install(estate)
-    syncer = start(
-        estate.document(sinks=[estate.kubernetes_at(proxy.url, proxy.ca_file), estate.files])
-    )
+    syncer = start(estate.document(sinks=[estate.kubernetes_at(proxy.url, proxy.ca_file), estate.files]))
     syncer.until(lambda: held.reached and estate.everywhere("orders", FIRST))
     estate.cluster.admin.delete("v1", "Secret", "orders-outputs", estate.namespace)
     compact(estate)
@@ -157,7 +155,11 @@ def test_what_happened_while_a_watch_could_not_see_it_is_found_after_a_410(start
 
 def compact(estate):
     """Makes etcd forget all that was before now."""
-    config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "now", "namespace": "default"}}
+    config_map = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "now", "namespace": "default"},
+    }
     now = estate.cluster.admin.apply({**config_map, "data": {"nonce": secrets.token_hex(4)}})
     body = json.dumps({"revision": now["metadata"]["resourceVersion"], "physical": True}).encode()
     request = urllib.request.Request(f"{estate.cluster.etcd_url}/v3/kv/compaction", body)
@@ -180,17 +182,6 @@ def annexe(estate):
     estate.cluster.revoke(role)
 
 
-def with_annexe(estate, annexe):
-    """Porter's namespace `annexe` goes there."""
-    cluster = {**estate.kubernetes, "namespaces": [estate.namespace, annexe]}
-    targets = [{"sink": "cluster", "namespace": "{namespace}"}, {"sink": "files", "path": "{installation}"}]
-    return estate.document(
-        sinks=[cluster, estate.files],
-        namespaces={"shop": estate.namespace, "annexe": annexe},
-        rules=[{"name": "all", "targets": targets}],
-    )
-
-
 def there(estate, annexe, name):
     return estate.cluster.admin.secret(annexe, f"{name}-outputs") is not None
 
@@ -202,7 +193,7 @@ def held_for(syncer, reason):
 @pytest.mark.fault(31)
 def test_a_target_whose_namespace_is_missing_waits_for_it_and_delays_no_other(start, estate, annexe):
     install(estate, "stock", namespace="annexe")
-    syncer = start(with_annexe(estate, annexe))
+    syncer = start(estate.with_annexe(annexe))
     syncer.until(lambda: held_for(syncer, f"namespace {annexe} does not exist"))
     install(estate)
     syncer.until(lambda: estate.everywhere("orders", FIRST), SOON)
@@ -219,7 +210,7 @@ def test_a_target_whose_namespace_is_being_removed_waits_for_the_next_of_its_nam
     admin = estate.cluster.admin
     admin.create_namespace(annexe)
     install(estate, "stock", namespace="annexe")
-    syncer = start(with_annexe(estate, annexe))
+    syncer = start(estate.with_annexe(annexe))
     syncer.until(lambda: there(estate, annexe, "stock"))
     admin.delete("v1", "Namespace", annexe)  # it stays, Terminating: there is no controller that empties it
     admin.delete("v1", "Secret", "stock-outputs", annexe)

@@ -35,14 +35,14 @@ def proxy(bao_server):
     started.stop()
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def rules(proxy):
     yield proxy.rules
     proxy.rules.clear()
 
 
 @pytest.fixture
-def run(start, estate, place, proxy, rules):  # noqa: ARG001  # none may be left over
+def run(start, estate, place, proxy):
     """Starts a syncer that reaches Vault by way of the proxy."""
 
     def begin(**settings):

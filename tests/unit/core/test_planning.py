@@ -139,21 +139,31 @@ def test_a_difference_outweighs_what_is_unknown():
 # --- clear without values ------------------------------------------------------------------
 
 
+def test_another_source_s_installation_of_the_same_name_is_not_written_over_until_adopted():
+    there = observed(mark(source="elsewhere", installation_id="01OTHER"))
+    held = settled(there)
+    assert isinstance(held, Hold)
+    assert held.reason == "written for another installation of this name, from another source (elsewhere)"
+    assert settled(there, adopted=True) is None
+    assert settled(observed(mark(source="elsewhere"))) is None, "a database that moved"
+    assert settled(observed(mark(installation_id="01OTHER"))) is None, "made anew"
+
+
 def settled(there: ObservedSecret | None, *, adopted: bool = False, **changes):
-    return settle(wanted(output_set(CONTENTS), target(**changes)), there, adopted=adopted)
+    return settle(wanted(output_set(CONTENTS), target(**changes)), there, OWNER.source, adopted=adopted)
 
 
 def test_an_unmappable_target_is_held_whatever_is_there():
     mapped = unmappable(output_set(CONTENTS), target(keys={"A": FromOutput("gone")}))
     for there in (None, THERE, FOREIGN):
-        held = settle(mapped, there)
+        held = settle(mapped, there, OWNER.source)
         assert isinstance(held, Hold)
         assert "'gone'" in held.reason
         assert (held.subject.address, held.subject.revision) == ("store:shop/orders", "")
 
 
 def test_without_an_address_the_subject_names_the_sink():
-    held = settle(unmappable(output_set({"": b""}), per_output(naming=kubernetes().naming)), None)
+    held = settle(unmappable(output_set({"": b""}), per_output(naming=kubernetes().naming)), None, OWNER.source)
     assert isinstance(held, Hold)
     assert (held.subject.path, held.subject.address) == (None, "store:")
 

@@ -128,7 +128,8 @@ class Process:
         return asyncio.create_task(work, context=context)
 
     def stopped_until(self, now: float) -> float | None:
-        return next((end for begin, end in self.stops if begin <= now < end), None)
+        # NB: a loop runs a timer that is due within its clock's resolution, hence the tolerance.
+        return next((end for begin, end in self.stops if begin <= now < end - 1e-6), None)
 
 
 _PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)

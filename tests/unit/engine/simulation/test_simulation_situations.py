@@ -221,6 +221,22 @@ def test_a_set_that_is_held_stays_whole_whoever_of_it_is_looked_at_again() -> No
     simulate(story)
 
 
+def test_an_empty_list_is_not_the_first_of_two_looks_at_an_absence() -> None:
+    async def story(world: World, steps: Steps) -> None:
+        installed(steps)
+        await asyncio.sleep(20)
+        world.server.reads = Reads.FIND_NOTHING
+        await asyncio.sleep(2 * LIST + 1)
+        world.server.reads = Reads.WORK
+        steps.remove(0)
+        await asyncio.sleep(LIST)
+        assert "shop/a" in cells(world)
+        await asyncio.sleep(GRACE + MARGIN)
+        assert "shop/a" not in cells(world)
+
+    simulate(story)
+
+
 @pytest.mark.parametrize("trouble", ["poisoned", "lost answers", "none"])
 def test_a_slow_loss_counts_as_a_fast_one_whatever_became_of_the_deletes(trouble: str) -> None:
     async def story(world: World, steps: Steps) -> None:

@@ -1,0 +1,314 @@
+"""What happens to the process itself: rows 53 to 56 of the catalogue, and several replicas.
+
+Replicas are processes with users of their own, so that the API server's audit log tells who wrote.
+Excludes the election's own rules in odd times (tests/unit/engine/test_engine_lease.py), and the file sink's
+single steps (tests/unit/backends).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+import time
+
+import pytest
+
+from tests.faults.estate import POLL, RIGHTS, USER
+from tests.servers.http_proxy import HttpProxy, after, on
+from tests.servers.tcp_proxy import TcpProxy
+
+FIRST = {"host": b"db-1.shop.internal", "password": b"correct horse"}
+SECOND = {"host": b"db-2.shop.internal", "password": b"battery staple"}
+OTHER_USER = "reader"
+LEASE = {"leaseDuration": "3s", "renewDeadline": "2s", "retryPeriod": "500ms"}
+LEASE_SECONDS = 3.0
+MARGIN = 3.0
+"""Seconds for two busy cores."""
+
+
+def install(porter, name="orders", outputs=FIRST):
+    porter.install("shop", name, outputs, sensitive=["password"]).finish()
+
+
+def upgrade(porter, name="orders", outputs=SECOND):
+    porter.upgrade("shop", name, outputs, sensitive=["password"]).finish()
+
+
+@pytest.fixture
+def replica(start, estate):
+    """Starts a replica that writes to the cluster alone, as a user of its own."""
+    rules = [
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": RIGHTS},
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]},
+    ]
+    estate.cluster.grant(OTHER_USER, rules, estate.namespace)
+
+    def begin(user):
+        kubeconfig = str(estate.cluster.kubeconfig(user))
+        sink = {**estate.kubernetes, "kubeconfig": kubeconfig, "maxWritesPerSecond": 50}
+        lease = {"kind": "lease", "namespace": estate.namespace, "kubeconfig": kubeconfig, **LEASE}
+        rule = {"name": "all", "targets": [{"sink": "cluster", "namespace": estate.namespace}]}
+        return start(estate.document(sinks=[sink], rules=[rule], leaderElection=lease))
+
+    return begin
+
+
+@pytest.fixture
+def pair(replica, estate):
+    """A leader that has written, and one that stands by."""
+    install(estate.porter)
+    leader = replica(USER)
+    leader.until(lambda: estate.in_cluster("orders") == FIRST)
+    standby = replica(OTHER_USER)
+    standby.until_ready()
+    assert standby.get("/readyz")[1].startswith("standby: leader is ")
+    return leader, standby
+
+
+def secret_writes(estate, since):
+    """Who wrote which Secret of this test's, in order."""
+    events = estate.cluster.audit.writes(since=since)
+    return [
+        (one.user, one.verb, one.name)
+        for one in events
+        if one.resource == "secrets" and one.namespace == estate.namespace
+    ]
+
+
+# --- replicas
+
+
+@pytest.mark.fault(53)
+def test_a_leader_that_is_killed_is_replaced_within_the_lease_and_an_interval(pair, estate):
+    leader, standby = pair
+    leader.kill()
+    killed = time.monotonic()
+    upgrade(estate.porter)
+    standby.until(lambda: estate.in_cluster("orders") == SECOND)
+    assert time.monotonic() - killed < LEASE_SECONDS + 0.5 * 1.2 + POLL + MARGIN
+
+
+@pytest.mark.fault(54)
+def test_a_leader_that_is_told_to_end_is_replaced_at_once(pair, estate):
+    leader, standby = pair
+    assert leader.end() == 0
+    ended = time.monotonic()
+    upgrade(estate.porter)
+    standby.until(lambda: estate.in_cluster("orders") == SECOND)
+    assert time.monotonic() - ended < 0.5 * 1.2 + POLL + MARGIN
+    assert standby.metric("leader") == 1
+
+
+@pytest.mark.fault(55)
+def test_a_leader_that_was_stopped_beyond_its_lease_sends_nothing_after_waking(pair, estate):
+    leader, standby = pair
+    with leader.paused():
+        upgrade(estate.porter)
+        standby.until(lambda: estate.in_cluster("orders") == SECOND)
+        since = estate.cluster.audit.position()
+        for number in range(3):
+            install(estate.porter, f"later-{number}")
+    leader.until(lambda: leader.get("/readyz")[1].startswith("standby: leader is "))
+    standby.until(lambda: all(estate.in_cluster(f"later-{number}") == FIRST for number in range(3)))
+    assert {user for user, _, _ in secret_writes(estate, since)} == {OTHER_USER}
+    assert standby.metric("leader") == 1
+
+
+@pytest.mark.fault(55)
+def test_a_leader_stopped_in_the_middle_of_its_writes_does_not_go_on_with_them(replica, estate, start):
+    """It has looked, decided and begun: three hundred creates are under way when it is stopped."""
+    names = [f"app-{number}" for number in range(300)]
+    for name in names:
+        install(estate.porter, name)
+    leader = replica(USER)
+    leader.until(lambda: leader.metric("leader") == 1)
+    standby = replica(OTHER_USER)
+    standby.until_ready()
+    leader.until(lambda: len(estate.cluster.admin.list("v1", "Secret", estate.namespace)) >= 5, 60)
+    with leader.paused():
+        begun = {
+            one["metadata"]["name"] for one in estate.cluster.admin.list("v1", "Secret", estate.namespace)
+        }
+        assert len(begun) < len(names), "it was too quick to be stopped"
+        standby.until(lambda: standby.metric("leader") == 1)
+        since = estate.cluster.audit.position()
+    leader.until(lambda: leader.get("/readyz")[1].startswith("standby: leader is "))
+    standby.until(lambda: len(estate.cluster.admin.list("v1", "Secret", estate.namespace)) == len(names), 60)
+    assert {user for user, _, _ in secret_writes(estate, since)} == {OTHER_USER}
+
+
+def test_without_kubernetes_a_locked_file_elects(start, estate, tmp_path):
+    install(estate.porter)
+    election = {"kind": "file", "path": str(tmp_path / "lock")}
+    leader = start(estate.document(leaderElection=election))
+    leader.until(lambda: estate.everywhere("orders", FIRST))
+    standby = start(estate.document(leaderElection=election))
+    standby.until_ready()
+    assert standby.get("/readyz") == (200, f"standby: leader is {leader.pid}\n")
+    leader.kill()
+    upgrade(estate.porter)
+    standby.until(lambda: estate.everywhere("orders", SECOND))
+
+
+# --- killed, ended
+
+
+@pytest.mark.fault(53)
+def test_killed_after_any_request_that_writes_the_next_one_converges(start, estate):
+    """A create, an update and a delete, and a kill after each of their requests."""
+    proxy = HttpProxy.start(estate.cluster.url, estate.cluster.ca_file)
+    sinks = [estate.kubernetes_at(proxy.url, proxy.ca_file), estate.files]
+    try:
+        install(estate.porter, "other")
+        for change, number in itertools.product(("create", "update", "delete"), (1, 2)):
+            syncer = start(estate.document(sinks=sinks))
+            wanted = _begin(estate, syncer, change)
+            steps = itertools.count(1)
+
+            def step(_asked, _reply, steps=steps, number=number, syncer=syncer):
+                if next(steps) == number:
+                    syncer.kill()
+
+            with proxy.rules.applied(
+                on("GET", "POST", "PUT", "DELETE", path="orders-outputs|/secrets$"), after(step)
+            ):
+                _act(estate, change)
+                syncer.until_ended()
+            again = start(estate.document(sinks=sinks))
+            again.until_ready()
+            again.until(lambda wanted=wanted: estate.everywhere("orders", wanted))
+            assert estate.everywhere("other", FIRST)
+            assert again.end() == 0
+    finally:
+        proxy.stop()
+
+
+def _begin(estate, syncer, change):
+    """Bring about what was there before; answers what is to be there in the end."""
+    syncer.until(lambda: estate.everywhere("other", FIRST))
+    if change == "create":
+        estate.porter.delete("shop", "orders").finish()
+        syncer.until(lambda: estate.everywhere("orders", None))
+        return FIRST
+    if estate.in_cluster("orders") is None:
+        install(estate.porter)
+    upgrade(estate.porter, outputs=FIRST)
+    syncer.until(lambda: estate.everywhere("orders", FIRST))
+    return SECOND if change == "update" else None
+
+
+def _act(estate, change):
+    match change:
+        case "create":
+            install(estate.porter)
+        case "update":
+            upgrade(estate.porter)
+        case _:
+            estate.porter.delete("shop", "orders").finish()
+
+
+def test_stopping_and_starting_loses_nothing_and_writes_nothing_twice(start, estate):
+    install(estate.porter)
+    syncer = start(estate.document())
+    syncer.until(lambda: estate.everywhere("orders", FIRST))
+    assert syncer.end() == 0
+    version = estate.secret("orders")["metadata"]["resourceVersion"]
+    upgrade(estate.porter, outputs=FIRST | {"port": b"5432"})
+    since = estate.cluster.audit.position()
+    for _ in range(3):
+        again = start(estate.document())
+        again.until_ready()
+        again.until(lambda: estate.everywhere("orders", FIRST | {"port": b"5432"}))
+        assert again.end() == 0
+    writes = [verb for _, verb, name in secret_writes(estate, since) if name == "orders-outputs"]
+    assert writes == ["update"]
+    assert estate.secret("orders")["metadata"]["resourceVersion"] != version
+
+
+@pytest.mark.fault(54)
+@pytest.mark.fault(56)
+def test_a_sink_that_hangs_holds_up_neither_the_others_nor_the_end(start, estate):
+    proxy = TcpProxy.start("127.0.0.1", estate.cluster.port)
+    try:
+        sinks = [
+            estate.kubernetes_at(f"https://127.0.0.1:{proxy.port}", estate.cluster.ca_file),
+            estate.files,
+        ]
+        install(estate.porter)
+        syncer = start(estate.document(sinks=sinks))
+        syncer.until(lambda: estate.everywhere("orders", FIRST))
+        with proxy.black_hole():
+            upgrade(estate.porter)
+            syncer.until(lambda: estate.in_files("orders") == SECOND)
+            assert estate.in_cluster("orders") == FIRST
+            assert syncer.end(10) == 0
+    finally:
+        proxy.stop()
+
+
+def test_a_second_signal_ends_the_process_on_the_spot(start, estate):
+    proxy = TcpProxy.start("127.0.0.1", estate.cluster.port)
+    try:
+        sinks = [
+            estate.kubernetes_at(f"https://127.0.0.1:{proxy.port}", estate.cluster.ca_file),
+            estate.files,
+        ]
+        install(estate.porter)
+        syncer = start(estate.document(sinks=sinks))
+        syncer.until(lambda: estate.everywhere("orders", FIRST))
+        with proxy.black_hole():
+            upgrade(estate.porter)
+            syncer.until(lambda: estate.in_files("orders") == SECOND)
+            syncer.signal(signal.SIGTERM)
+            syncer.signal(signal.SIGINT)
+            assert syncer.until_ended(3) == 128 + signal.SIGINT
+    finally:
+        proxy.stop()
+
+
+# --- configuration
+
+
+def test_a_broken_configuration_is_refused_and_the_old_one_stays(start, estate):
+    install(estate.porter)
+    syncer = start(estate.document())
+    syncer.until(lambda: estate.everywhere("orders", FIRST))
+    good = syncer.config.read_text()
+    syncer.config.write_text(good.replace('"instance"', '"instanec"'))
+    syncer.signal(signal.SIGHUP)
+    syncer.until(lambda: syncer.metric("config_reloads_total", result="rejected") == 1)
+    assert syncer.metric("config_last_reload_success") == 0
+    upgrade(estate.porter)
+    syncer.until(lambda: estate.everywhere("orders", SECOND))
+    (refused,) = syncer.logged("configuration refused, the old one stays")
+    assert "instanec" in json.dumps(refused)
+
+
+def test_a_changed_configuration_is_taken_without_a_signal(start, estate):
+    install(estate.porter)
+    document = estate.document()
+    syncer = start(document)
+    syncer.until(lambda: estate.everywhere("orders", FIRST))
+    only_host = [{**one, "keys": {"HOST": "host"}} for one in document["rules"][0]["targets"]]
+    syncer.reconfigure({**document, "rules": [{"name": "all", "targets": only_host}]}, signalled=False)
+    syncer.until(lambda: estate.everywhere("orders", {"HOST": FIRST["host"]}))
+    assert syncer.metric("config_reloads_total", result="accepted") == 1
+
+
+# --- two instances
+
+
+@pytest.mark.fault(62)
+def test_two_instances_never_touch_each_others_secrets(start, estate):
+    install(estate.porter)
+    install(estate.porter, "other")
+    first = start(estate.document())
+    first.until(lambda: estate.everywhere("orders", FIRST) and estate.everywhere("other", FIRST))
+    second = start(estate.document(instance="another"))
+    second.until(lambda: second.metric("targets", state="Conflict") == 4)
+    upgrade(estate.porter)
+    first.until(lambda: estate.everywhere("orders", SECOND))
+    assert second.metric("secrets_written_total") == 0
+    estate.porter.delete("shop", "orders").finish()
+    first.until(lambda: estate.everywhere("orders", None))
