@@ -129,7 +129,7 @@ def _own_mark_forbids(
         other = InstallationKey(mark.namespace, mark.installation)
         return Hold(subject=subject, reason=f"the address is taken by installation {other}")
     if mark.source != source and mark.installation_id != wanted.outputs.id and not adopted:
-        # Two processes that share a name, each with a database of its own, would undo each other's work for ever.
+        # Two processes that share a name, each with a database of its own, would undo each other for ever.
         reason = f"written for another installation of this name, from another source ({mark.source})"
         return Hold(subject=subject, reason=reason)
     if mark.result_id > wanted.outputs.result_id and not adopted:

@@ -18,6 +18,7 @@ from core_world import (
     found,
     kubernetes,
     mark,
+    observed,
     output_set,
     per_output,
     secrets,
@@ -163,7 +164,9 @@ def test_an_unmappable_target_is_held_whatever_is_there():
 
 
 def test_without_an_address_the_subject_names_the_sink():
-    held = settle(unmappable(output_set({"": b""}), per_output(naming=kubernetes().naming)), None, OWNER.source)
+    held = settle(
+        unmappable(output_set({"": b""}), per_output(naming=kubernetes().naming)), None, OWNER.source
+    )
     assert isinstance(held, Hold)
     assert (held.subject.path, held.subject.address) == (None, "store:")
 

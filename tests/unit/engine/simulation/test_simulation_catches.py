@@ -55,10 +55,11 @@ def missing_is_empty(*arguments: object, **options: object) -> object:
     return planning.decide(wanted, observed, filled, *others, **options)  # type: ignore[arg-type]
 
 
-def foreign_is_taken(mapped: object, observed: ObservedSecret | None, **options: object) -> object:
-    if observed is not None and not observed.ours:
+def foreign_is_taken(*arguments: object, **options: object) -> object:
+    observed = arguments[1]
+    if isinstance(observed, ObservedSecret) and not observed.ours:
         return None
-    return planning.settle(mapped, observed, **options)  # type: ignore[arg-type]
+    return planning.settle(*arguments, **options)  # type: ignore[arg-type]
 
 
 async def looks_once(detection: Detection) -> None:
