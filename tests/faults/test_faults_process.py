@@ -16,6 +16,7 @@ import pytest
 
 from tests.faults.estate import POLL, RIGHTS, USER
 from tests.servers.http_proxy import HttpProxy, after, on
+from tests.servers.porter import Porter
 from tests.servers.tcp_proxy import TcpProxy
 
 FIRST = {"host": b"db-1.shop.internal", "password": b"correct horse"}
@@ -312,3 +313,23 @@ def test_two_instances_never_touch_each_others_secrets(start, estate):
     assert second.metric("secrets_written_total") == 0
     estate.porter.delete("shop", "orders").finish()
     first.until(lambda: estate.everywhere("orders", None))
+
+
+@pytest.mark.fault(62)
+def test_two_databases_under_one_instance_do_not_undo_each_others_work(start, estate, mongo_server, tmp_path):
+    """The same names in both; whoever comes second says what it met, and writes nothing."""
+    install(estate.porter)
+    first = start(estate.document())
+    first.until(lambda: estate.everywhere("orders", FIRST))
+    copy = f"{estate.porter.database.name}_copy"
+    other = Porter(database=mongo_server.client[copy], secrets=tmp_path / "other-secrets")
+    try:
+        install(other, outputs=SECOND)
+        source = estate.source(url=mongo_server.url(copy))
+        source["secrets"] = {"kind": "filesystem", "path": str(other.secrets)}
+        second = start(estate.document(source=source))
+        second.until(lambda: second.metric("targets", state="Held") == 2)
+        assert second.metric("secrets_written_total") == 0
+        assert estate.everywhere("orders", FIRST)
+    finally:
+        mongo_server.drop(copy)
