@@ -30,6 +30,7 @@ from backends.errors import (
     SinkUnavailable,
 )
 from syncer.core.changes import Change, Conflict, Create, Delete, Hold, Update
+from syncer.engine.failures import SLOW, reason_of
 from syncer.engine.report import Entry, entry_of
 
 SINK_WIDE: Final = (SinkUnavailable, AuthenticationFailed, OutcomeUnknown)
@@ -72,6 +73,8 @@ class Applier:
                 if isinstance(error, SINK_WIDE):
                     self.down = error
                 return entry_of(change, failure=error)
+            except Exception as error:  # noqa: BLE001  # a fault about one secret must not cancel the others
+                return entry_of(change, failure=SinkError(reason_of(error), retry_after=SLOW))
 
     async def _applied(self, change: Change, decide: Decide) -> Entry:
         for look in range(1, _LOOKS + 1):

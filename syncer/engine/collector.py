@@ -40,6 +40,8 @@ class Collector:
         self._pass = pass_
         self._second = second
         self._recent = recent
+        self.held: tuple[Delete, ...] = ()
+        """What was judged to be too much."""
 
     async def collect(self) -> tuple[str | None, str]:
         """Judge the leftovers, then delete what may be. Answers (failure or None, held hash)."""
@@ -52,6 +54,7 @@ class Collector:
                 self._pass.tell(entry_of(change))
         limits, approved = self._pass.world.policy.guard, self._pass.mode.approved
         verdict = judge(deletions, self._pass.marked, limits, approved, self._recent)
+        self.held = verdict.held
         for held in verdict.held:
             reason = f"deletion held: {verdict.reason}; release with: syncer gc --approve {verdict.hash}"
             self._pass.tell(entry_of(Hold(subject=held.subject, reason=reason)))

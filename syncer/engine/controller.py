@@ -22,6 +22,7 @@ from syncer.engine.batches import BATCH
 from syncer.engine.breaker import Breaker
 from syncer.engine.claims import Claims
 from syncer.engine.drift import Drift
+from syncer.engine.failures import SLOW, reason_of
 from syncer.engine.holdings import Holdings
 from syncer.engine.leftovers import Leftovers
 from syncer.engine.passes import SinkSlot
@@ -32,7 +33,7 @@ from syncer.engine.restarts import Restarter
 from syncer.engine.shared import Shared
 from syncer.engine.tracked import TrackedSink
 from syncer.engine.turns import Turns
-from syncer.engine.visits import SLOW, Visits, unexpected
+from syncer.engine.visits import Visits
 from syncer.engine.world import World
 
 _WORKERS: Final = (Priority.FRESH, Priority.SWEEP, Priority.SWEEP)
@@ -173,8 +174,8 @@ class Controller:
             await self._swept.wait()
             world, self._world = self._world, None
             self._swept.clear()
-            if world is not None:
-                await self._try(partial(self._survey, sink, world))
+            assert world is not None
+            await self._try(partial(self._survey, sink, world))
 
     async def _survey(self, sink: TrackedSink, world: World, _trial: bool) -> None:  # noqa: FBT001  # as `_try` calls it
         started = self._shared.clock()
@@ -183,14 +184,14 @@ class Controller:
         )
         try:
             unclear = await reconciler.survey()
-        except SINK_WIDE:
+        except (*SINK_WIDE, asyncio.CancelledError):
             # NB: unless there is a newer one by now, it is this look that has to be compared again.
             self._world = self._world or world
             self._swept.set()
             raise
-        except SinkError as error:
+        except Exception as error:  # noqa: BLE001  # one secret may spoil the list of all
             # One namespace may refuse its list: everybody is looked at alone then.
-            self._shared.observer.failed(self.name, error.reason)
+            self._shared.observer.failed(self.name, reason_of(error))
             unclear = self._claims.known() | self._holdings.installations
         else:
             self._leftovers.add(one.address for one in reconciler.leftovers)
@@ -256,7 +257,7 @@ class Controller:
             self._breaker.abandoned(trial=trial)
             raise
         except Exception as error:  # noqa: BLE001  # a fault in one sink's code must not end the others' work
-            self._failed(SinkUnavailable(unexpected(error)), trial=trial)
+            self._failed(SinkUnavailable(reason_of(error)), trial=trial)
         else:
             self._worked(trial=trial)
 

@@ -38,6 +38,9 @@ class Known:
         missing = self._missing.items()
         still = {key: since for key, since in missing if key not in self._refs and now - since < _MEMORY}
         self._missing = still | dict.fromkeys(gone, now)
+        if self._refs and not before and self._first is not None:
+            # An empty list proves nothing: whoever is missing counts as missing from this one on.
+            self._missing, self._first = dict.fromkeys(self._missing, now), now
         changed = {key for key, ref in self._refs.items() if _differs(before.get(key), ref)}
         if self._first is None:
             self._first = now

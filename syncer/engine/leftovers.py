@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from backends.contract import ObservedSecret
+from backends.errors import Retry
 from syncer.core.errors import SourceUnavailable
 from syncer.core.model import InstallationKey
+from syncer.engine.applier import SINK_WIDE
 from syncer.engine.claims import Claims
 from syncer.engine.collector import Collector, SecondLook
+from syncer.engine.failures import SLOW, reason_of
 from syncer.engine.holdings import Holdings
 from syncer.engine.reconciler import Mode, Place, Reconciler
 from syncer.engine.report import Entry
@@ -71,19 +74,37 @@ class Leftovers:
         noted, gone = frozenset(self._addresses), self._gone()
         addresses = {path for path in noted if not self._claims.wants(path)} | gone
         shared = self._shared
-        seen = await place.sink.observe(place.owner, addresses)
+        seen = await self._look(place, sorted(addresses))
         found = [replace(one, data=None) for one in seen.values() if one.ours and not self._too_soon(one)]
         keys = {InstallationKey(one.mark.namespace, one.mark.installation) for one in found if one.mark}
         world = await look_at(shared.source, shared.policy, shared.known.ids, keys)
         reconciler = Reconciler(place, shared.source, world, Mode(apply=True), shared.observer)
         reconciler.leftovers.extend(found)
         reconciler.marked |= self._holdings.ids()
-        failure, _ = await Collector(reconciler, self._second(), recent=self._forget_old()).collect()
-        self._note(reconciler.entries)
+        collector = Collector(reconciler, self._second(), recent=self._forget_old())
+        try:
+            failure, _ = await collector.collect()
+        finally:
+            self._note(reconciler.entries)
         if failure is not None:
             raise place.applier.down or SourceUnavailable(failure)
-        self._addresses -= noted
+        self._addresses = self._addresses - noted | {one.observed.address for one in collector.held}
         self._judged = gone
+
+    async def _look(self, place: Place, addresses: Sequence[str]) -> Mapping[str, ObservedSecret]:
+        """What can be looked at of these: one that is refused keeps no other one, and is due again."""
+        try:
+            return await place.sink.observe(place.owner, addresses)
+        except SINK_WIDE:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever one secret does to us, the others go on
+            if len(addresses) > 1:
+                half = len(addresses) // 2
+                found = [await self._look(place, part) for part in (addresses[:half], addresses[half:])]
+                return {**found[0], **found[1]}
+            self._shared.observer.failed(place.name, reason_of(error))
+            self._wish(SLOW)
+            return {}
 
     def again(self, delay: float) -> None:
         """What could not be collected is due again in so many seconds."""
@@ -113,7 +134,8 @@ class Leftovers:
     def _note(self, entries: Iterable[Entry]) -> None:
         now = self._shared.clock()
         for entry in entries:
-            if entry.action == "delete" and not entry.error:
+            # NB: one that failed may have gone all the same, unless the right was missing.
+            if entry.action == "delete" and not (entry.error and entry.retry is Retry.SLOWLY):
                 self._recent.append((now, entry.subject.id))
 
     def _forget_old(self) -> Collection[str]:

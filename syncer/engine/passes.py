@@ -12,11 +12,11 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from backends.contract import Owner, Sink
-from backends.errors import SinkError
 from syncer.core.model import Policy
 from syncer.core.ports import Observer, Source
 from syncer.engine.applier import Applier
 from syncer.engine.collector import Collector, SecondLook
+from syncer.engine.failures import reason_of
 from syncer.engine.garbage import seldom_collected
 from syncer.engine.reconciler import Mode, Place, Reconciler
 from syncer.engine.report import Report, SinkReport
@@ -65,11 +65,8 @@ class _Pass:
             try:
                 sink = await stack.enter_async_context(slot.make())
                 report = await self._reconcile(slot, sink)
-            except SinkError as error:
-                report = SinkReport(sink=slot.name, entries=(), failure=error.reason)
             except Exception as error:  # noqa: BLE001  # a fault in one sink's code must not stop the others
-                reason = f"unexpected {type(error).__name__}; its details may hold secrets and are not shown"
-                report = SinkReport(sink=slot.name, entries=(), failure=reason)
+                report = SinkReport(sink=slot.name, entries=(), failure=reason_of(error))
         if report.failure is not None:
             self.observer.failed(slot.name, report.failure)
         return report

@@ -17,6 +17,7 @@ from typing import Final
 from backends.contract import Restarts, RestartWish
 from backends.errors import SinkError, SinkUnavailable
 from syncer.engine.backoff import LONGEST_ASKED, Backoff
+from syncer.engine.failures import reason_of
 
 _FIRST: Final = 5.0
 _LONGEST: Final = 300.0
@@ -82,8 +83,7 @@ class Restarter:
             except SinkError as error:
                 self._postpone(error)
             except Exception as error:  # noqa: BLE001  # a fault here must not end the syncing
-                reason = f"unexpected {type(error).__name__}; its details may hold secrets and are not shown"
-                self._postpone(SinkUnavailable(reason))
+                self._postpone(SinkUnavailable(reason_of(error)))
             else:
                 self._done(wishes)
 

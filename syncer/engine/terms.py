@@ -21,10 +21,10 @@ from syncer.engine.backoff import Backoff
 from syncer.engine.controller import Controller
 from syncer.engine.detection import Detection
 from syncer.engine.election import Election
+from syncer.engine.failures import reason_of
 from syncer.engine.known import Known
 from syncer.engine.passes import SinkSlot
 from syncer.engine.shared import Shared
-from syncer.engine.visits import unexpected
 
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
@@ -111,7 +111,7 @@ class Terms:
             except SourceError as error:
                 self._observer.source(error.reason)
             except Exception as error:  # noqa: BLE001  # whatever it was, the next attempt begins from nothing
-                self._observer.source(unexpected(error))
+                self._observer.source(reason_of(error))
             await asyncio.sleep(pauses.failed(self))
 
     async def _serve(self, source: ChangingSource) -> None:

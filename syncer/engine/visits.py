@@ -21,6 +21,7 @@ from syncer.core.ports import Outcome, Reconciled
 from syncer.engine.applier import SINK_WIDE
 from syncer.engine.backoff import Backoff
 from syncer.engine.claims import Claims
+from syncer.engine.failures import SLOW, reason_of
 from syncer.engine.holdings import Holdings
 from syncer.engine.queue import Priority, Wish, WorkQueue
 from syncer.engine.reconciler import Mode, Place, Reconciler
@@ -28,8 +29,6 @@ from syncer.engine.report import Entry, applied
 from syncer.engine.shared import Shared
 from syncer.engine.world import World, look_at
 
-SLOW: Final = 30.0
-"""Seconds at least until what a right is missing for is tried again."""
 _FIRST_PAUSE: Final = 1.0
 
 
@@ -146,15 +145,9 @@ class Visits:
         )
 
 
-def unexpected(error: Exception) -> str:
-    """What may be said of an exception nobody expected."""
-    return f"unexpected {type(error).__name__}; its details may hold secrets and are not shown"
-
-
 def _failure(error: Exception) -> _Verdict:
-    if isinstance(error, SinkError):
-        return _Verdict(Outcome.FAILED, error.reason, at_least=_at_least(error.retry, error.retry_after))
-    return _Verdict(Outcome.FAILED, unexpected(error), at_least=SLOW)
+    at_least = _at_least(error.retry, error.retry_after) if isinstance(error, SinkError) else SLOW
+    return _Verdict(Outcome.FAILED, reason_of(error), at_least=at_least)
 
 
 def _verdict(entries: Sequence[Entry]) -> _Verdict:

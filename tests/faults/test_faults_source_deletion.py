@@ -112,7 +112,10 @@ def test_a_new_life_within_the_grace_takes_over_without_a_gap_and_without_an_old
             assert estate.everywhere("orders", FIRST), step
         steps.finish()
         syncer.until(lambda: estate.everywhere("orders", SECOND))
-    assert estate.state()["orders-outputs"]["metadata"]["annotations"]["outputs.porter.sh/installation-id"] != old
+    assert (
+        estate.state()["orders-outputs"]["metadata"]["annotations"]["outputs.porter.sh/installation-id"]
+        != old
+    )
     assert {(one.life == old, one.data) for one in samples.seen} == {
         (True, frozenset(FIRST.items())),
         (False, frozenset(SECOND.items())),

@@ -99,7 +99,10 @@ def test_every_read_is_of_what_a_majority_has_and_of_the_primary(wire, start, es
     assert {one.name for one in reads} == {"find", "aggregate"}
     for read in reads:
         assert read.body["readConcern"] == {"level": "majority"}
-        assert read.body.get("$readPreference", {"mode": "primary"})["mode"] in ("primary", "primaryPreferred")
+        assert read.body.get("$readPreference", {"mode": "primary"})["mode"] in (
+            "primary",
+            "primaryPreferred",
+        )
 
 
 # --- row 20

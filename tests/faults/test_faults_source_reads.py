@@ -95,7 +95,7 @@ def test_whichever_collection_is_cut_off_nothing_follows_from_the_part_that_came
             upgrade(estate, outputs)
             syncer.until(lambda: len(rule.taken) >= OFTEN)
             assert estate.state() == before
-        syncer.until(lambda: estate.everywhere("orders", outputs))
+        syncer.until(lambda outputs=outputs: estate.everywhere("orders", outputs))
     assert estate.everywhere("other", FIRST)
 
 

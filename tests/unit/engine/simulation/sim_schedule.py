@@ -7,10 +7,12 @@ import random
 from collections.abc import Iterable, Sequence
 
 from hypothesis import strategies as st
+from sim_audit import CALM, KEYS, POLL, RESYNC
 from sim_sink import Hand, Mood
 from sim_source import Reads
-from sim_time import run_exactly
-from sim_world import CALM, KEYS, POLL, RESYNC, World, addresses, wall_clock
+from sim_world import World, addresses, wall_clock
+
+from tests.unit.engine.virtual_time import run_virtual
 
 Step = tuple[object, ...]
 """The name of a method of `Steps`, and its arguments."""
@@ -145,7 +147,7 @@ class Steps:
 def violations(schedule: Sequence[Step]) -> list[str]:
     """What goes wrong when this happens, and then nothing more."""
     random.seed(0)
-    return run_exactly(_violations(schedule))
+    return run_virtual(_violations(schedule))
 
 
 async def _violations(schedule: Sequence[Step]) -> list[str]:

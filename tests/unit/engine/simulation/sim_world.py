@@ -1,6 +1,6 @@
-"""Two processes of the whole controller, a source and sinks that turn against them, and what must hold.
+"""Processes of the whole controller, a source and sinks that turn against them, and what must hold.
 
-`World` is told what happens next (`do`), `audit` notes whatever breaks an invariant of safety.md, and
+`sim_schedule.Steps` says what happens next, `audit` notes whatever breaks an invariant of safety.md, and
 `converged` looks at the end. Time is virtual. The invariants, and where each is looked at:
 
 I1, I2, I4   `Audit.removing`: evidence and guard of each delete, when it is sent
@@ -15,20 +15,29 @@ I23          `World.quiet`: no write while nothing happens
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Self
 from unittest import mock
 
+from sim_audit import (
+    KEYS,
+    LIMITS,
+    LIST,
+    POLL,
+    RESYNC,
+    SETTLE,
+    Audit,
+    Process,
+    Seat,
+)
 from sim_sink import Mood, SimSink, SinkServer, WatchingSink, ours
-from sim_source import Database, Evidence, Porter, Published, Reads, Server, SimSource, keys_of
+from sim_source import Evidence, Porter, Published, Reads, Server, SimSource
 
-from backends.contract import Layout, ObservedSecret
-from backends.memory import CAPABILITIES, Cell, MemoryNaming, MemorySink
-from syncer.core.model import GuardLimits, Installation, InstallationKey, Match, Policy, Rule, Target
+from backends.contract import Layout
+from backends.memory import CAPABILITIES, MemoryNaming, MemorySink
+from syncer.core.model import InstallationKey, Match, Policy, Rule, Target
 from syncer.core.ports import Reconciled
 from syncer.engine import visits
 from syncer.engine.passes import SinkSlot, one_pass
@@ -36,24 +45,6 @@ from syncer.engine.reconciler import Mode, Reconciler
 from syncer.engine.report import Report
 from syncer.engine.terms import Terms, Work
 from tests.unit.sources.porter_world import NOW
-
-POLL = 2.0
-LIST = 15.0
-RESYNC = 60.0
-GRACE = 10.0
-SETTLE = 30.0
-LIMITS = GuardLimits(max_deletions=2, max_deletion_percent=20, grace=GRACE)
-CALM = 2 * 1.1 * RESYNC + RESYNC + 60.0 + 2 * LIST
-"""Seconds after the last fault in which everything converges: two sweeps, what the guard remembers, and
-the longest pause of a sink."""
-RECENT = 75.0
-"""Seconds for which an answer of the source counts: a delete is retried, on a slow way."""
-
-KEYS = keys_of(["shop/a", "shop/b", "shop/c", "shop/d", "twins/one", "twins/two"])
-
-TWINS = KEYS[-2:]
-CONTEST = 40.0
-"""Seconds after which everybody knows that an address is wanted twice: a write is retried, on a slow way."""
 
 
 def policy(*sinks: str) -> Policy:
@@ -76,19 +67,6 @@ def _rule(sink: str, namespace: str, *parts: str) -> Rule:
         capabilities=CAPABILITIES,
     )
     return Rule(name=f"{namespace}-to-{sink}", targets=(target,), match=Match(namespaces=(namespace,)))
-
-
-@dataclass
-class Seat:
-    """Who leads. A change is noticed a moment later by who has lost."""
-
-    holder: object = None
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def give(self, holder: object) -> None:
-        self.holder = holder
-        self.changed.set()
-        self.changed = asyncio.Event()
 
 
 class SimElection:
@@ -131,6 +109,8 @@ class Ears:
         self._clock = clock
         self.reconciliations: list[tuple[float, Reconciled]] = []
         self.troubles: list[str] = []
+        self.left_alone: list[str] = []
+        """Why a sink was left alone as a whole, each time."""
 
     def progress(self, what: str, done: int, total: int) -> None: ...
 
@@ -145,138 +125,15 @@ class Ears:
         if failure and "unexpected" in failure:
             self.troubles.append(failure)
 
-    def sink(self, name: str, failure: str | None) -> None: ...
+    def sink(self, name: str, failure: str | None) -> None:
+        if failure is not None:
+            self.left_alone.append(failure)
 
     def swept(self, sink: str, seconds: float) -> None: ...
 
     def leading(self, leading: bool) -> None: ...
 
     def restarted(self, sink: str, workload: str) -> None: ...
-
-
-@dataclass(eq=False)
-class Process:
-    """One run of the controller. Killed, it sends and hears nothing more, whatever it goes on doing."""
-
-    audit: Audit
-    evidence: Evidence = field(default_factory=Evidence)
-    alive: bool = True
-    task: asyncio.Task[None] | None = None
-    deleted: dict[str, deque[tuple[float, str]]] = field(default_factory=dict)
-    """By sink: which life lost secrets when, in this term."""
-
-    def sends(self, sink: SinkServer, observed: ObservedSecret | None) -> None:
-        self.audit.sending(self)
-        if observed is not None:
-            self.audit.removing(self, sink, observed)
-
-
-@dataclass
-class Audit:
-    """Notes every violation, because the engine survives whatever is raised in it."""
-
-    clock: Callable[[], float]
-    seat: Seat
-    violations: list[str] = field(default_factory=list)
-    sets: dict[InstallationKey, set[Published]] = field(default_factory=dict)
-    """All that was ever to be published."""
-    writes: list[tuple[float, str, str]] = field(default_factory=list)
-    """When, at which sink, and where."""
-    contested: float | None = None
-    """Since when both of the twins want their address."""
-
-    def moved(self, database: Database, key: InstallationKey) -> None:
-        published = database.published(key)
-        if published is not None:
-            self.sets.setdefault(key, set()).add(published)
-        if not all(database.published(twin) for twin in TWINS):
-            self.contested = None
-        elif self.contested is None:
-            self.contested = self.clock()
-
-    def complain(self, what: str) -> None:
-        self.violations.append(f"{self.clock():.1f}: {what}")
-
-    # --- when something is sent
-
-    def sending(self, process: Process) -> None:
-        if self.seat.holder is not process:
-            self.complain("I15: a write leaves a process that does not lead")
-
-    def removing(self, process: Process, sink: SinkServer, observed: ObservedSecret) -> None:
-        mark = observed.mark
-        if mark is None or not observed.ours:
-            self.complain(f"I13: {sink.name}:{observed.address} is deleted, and not ours")
-            return
-        key = InstallationKey(mark.namespace, mark.installation)
-        if not (self._gone(process, key) or self._given_up(process, key, mark.output)):
-            self.complain(f"I1/I2: {sink.name}:{observed.address} is deleted without evidence")
-        self._guarded(process, sink, mark.installation_id)
-
-    def _gone(self, process: Process, key: InstallationKey) -> bool:
-        """Two complete lists without it, `grace` apart, none with it between, and it was looked for after."""
-        now, since = self.clock(), None
-        looks = [at for at, found in process.evidence.loads[key] if found is None]
-        for at, ids in process.evidence.lists:
-            since = None if key in ids else at if since is None else since
-            proven = since is not None and ids and at - since >= GRACE and at >= now - RECENT
-            if proven and any(look >= at for look in looks):
-                return True
-        return False
-
-    def _given_up(self, process: Process, key: InstallationKey, output: str) -> bool:
-        """A recent read shows that it is uninstalled, or does not declare this any more."""
-        for at, found in process.evidence.loads[key]:
-            if at >= self.clock() - RECENT and isinstance(found, Installation):
-                dropped = not found.declared or (output and output not in found.declared)
-                if found.state.value == "uninstalled" or (found.results and dropped):
-                    return True
-        return False
-
-    def _guarded(self, process: Process, sink: SinkServer, identity: str) -> None:
-        now = self.clock()
-        lost = process.deleted.setdefault(sink.name, deque())
-        lost.append((now, identity))
-        while lost[0][0] < now - RESYNC:
-            lost.popleft()
-        gone = {one for _, one in lost}
-        marked = gone | {
-            cell.fields["installation-id"] for at, cell in sink.store.cells.items() if ours(cell, at)
-        }
-        # NB: less one, and rounded up, because others may have changed the marks since they were counted.
-        most = max(LIMITS.max_deletions, LIMITS.max_deletion_percent * (len(marked) + 2) // 100)
-        if len(gone) > most:
-            self.complain(f"I4: {len(gone)} installations lose their secrets at {sink.name}")
-
-    # --- when something was changed
-
-    def wrote(self, sink: str, address: str, before: Cell | None, after: Cell | None) -> None:
-        self.writes.append((self.clock(), sink, address))
-        if before is not None and not ours(before, address):
-            self.complain(f"I13: {sink}:{address} was somebody else's")
-        since = self.clock() if self.contested is None else self.contested
-        if before is None and address == "twins" and self.clock() >= since + CONTEST:
-            self.complain(f"I7: {sink}:{address} is taken, and two want it")
-        if after is not None:
-            self._is_a_set(sink, address, after)
-            self._is_no_step_back(sink, address, before, after)
-
-    def _is_a_set(self, sink: str, address: str, cell: Cell) -> None:
-        fields = cell.fields
-        key = InstallationKey(fields["namespace"], fields["installation"])
-        data = {name: value.reveal() for name, value in cell.data.items()}
-        for one in self.sets.get(key, ()):
-            content = dict(one.content)
-            wanted = {"value": content.get(fields["output"])} if fields["output"] else content
-            if (one.id, one.result_id) == (fields["installation-id"], fields["result-id"]) and data == wanted:
-                return
-        self.complain(f"I6/I9: {sink}:{address} is no set of life {fields['installation-id']}: {data}")
-
-    def _is_no_step_back(self, sink: str, address: str, before: Cell | None, after: Cell) -> None:
-        if before is None or before.fields.get("installation-id") != after.fields["installation-id"]:
-            return
-        if before.fields["result-id"] > after.fields["result-id"]:
-            self.complain(f"I5: {sink}:{address} goes back")
 
 
 class World:

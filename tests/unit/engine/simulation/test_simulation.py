@@ -2,7 +2,7 @@
 
 Simulates what `sim_source`, `sim_sink` and `sim_world` name, in virtual time. Excludes real servers
 (tests/functional) and documents of Porter (tests/unit/sources). `SIMULATED_SCHEDULES=100000` in the
-environment tries so many instead of a few (about 20 in a second on one core):
+environment tries so many instead of a few (about 15 in a second on one core):
 
     SIMULATED_SCHEDULES=100000 pytest -o timeout=0 tests/unit/engine/simulation/test_simulation.py
 """

@@ -10,11 +10,13 @@ import random
 from collections.abc import Callable, Coroutine
 
 import pytest
+from sim_audit import GRACE, LIST, POLL, RESYNC
 from sim_schedule import Steps
 from sim_sink import Hand, Mood
 from sim_source import Reads
-from sim_time import run_exactly
-from sim_world import GRACE, LIST, POLL, RESYNC, World, wall_clock
+from sim_world import World, wall_clock
+
+from tests.unit.engine.virtual_time import run_virtual
 
 MARGIN = 0.5
 """Seconds for gathering and for the turns of a loop."""
@@ -30,7 +32,7 @@ def simulate(story: Callable[[World, Steps], Coroutine[None, None, None]], *sink
             return world
 
     random.seed(0)
-    world = run_exactly(told())
+    world = run_virtual(told())
     assert world.audit.violations == []
     return world
 
@@ -174,7 +176,7 @@ def delays(spoil: Callable[[World, Steps], None]) -> list[float]:
             await asyncio.sleep(2 * RESYNC)
             late.append(world.audit.writes[before][0] - since)
 
-    simulate(story)
+    assert simulate(story).ears.left_alone == []
     return late
 
 
