@@ -4,7 +4,7 @@ SinkError
 ├── SinkUnavailable         not reachable, timed out, 5xx            retry with backoff
 │   └── Throttled           told to slow down (429)                  after `retry_after`
 ├── AuthenticationFailed    not logged in, token refused             retry slowly
-├── Forbidden               logged in, right missing                 retry slowly
+├── Forbidden               logged in, right missing                 retry with backoff
 ├── PreconditionFailed      the secret changed since it was observed observe again
 ├── OutcomeUnknown          sent, no answer                          observe again
 └── Refused                 this secret will not be taken            hold the target
@@ -60,9 +60,10 @@ class AuthenticationFailed(SinkError):
 
 
 class Forbidden(SinkError):
-    """The credentials are good, the right is missing. The reason names verb and resource."""
+    """The credentials are good, the right is missing. The reason names verb and resource.
 
-    retry = Retry.SLOWLY
+    NB: an API server that has just started says so to everybody, until it has read its roles.
+    """
 
 
 class PreconditionFailed(SinkError):

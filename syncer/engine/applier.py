@@ -39,7 +39,7 @@ SINK_WIDE: Final = (SinkUnavailable, AuthenticationFailed, OutcomeUnknown)
 _LOOKS = 4
 """How often a secret somebody else keeps changing is looked at before it is left for now."""
 _ATTEMPTS = 4
-_LONGEST = 30.0
+LONGEST = 30.0
 """Seconds a single write may be retried for."""
 _FIRST_PAUSE = 0.1
 _BACKOFF = wait_exponential_jitter(multiplier=0.2, max=5.0)
@@ -51,7 +51,9 @@ _Answer = TypeVar("_Answer")
 class Applier:
     """Writes to one sink, `in_flight` at a time, until the sink turns out to be down."""
 
-    def __init__(self, sink: Sink, owner: Owner, *, in_flight: int = 32) -> None:
+    def __init__(self, sink: Sink, owner: Owner, *, in_flight: int = 32, patience: float = LONGEST) -> None:
+        """`patience`: seconds that a server may ask to be left alone for; after more the sink is down."""
+        self._patience = patience
         self._sink = sink
         self._owner = owner
         self._slots = asyncio.Semaphore(in_flight)
@@ -84,7 +86,7 @@ class Applier:
                 pass
             except OutcomeUnknown as error:
                 # Reads may go on working where every write fails: not one after the other, and not for ever.
-                if look == _LOOKS or (error.retry_after or 0.0) > _LONGEST:
+                if look == _LOOKS or (error.retry_after or 0.0) > self._patience:
                     raise
                 await asyncio.sleep(_pause(look, error))
             else:
@@ -95,30 +97,29 @@ class Applier:
     async def _send(self, change: Change) -> None:
         match change:
             case Create(desired=desired):
-                await _retried(lambda: self._sink.put(desired, Absent()))
+                await self._retried(lambda: self._sink.put(desired, Absent()))
             case Update(desired=desired, expect=expect):
-                await _retried(lambda: self._sink.put(desired, expect))
+                await self._retried(lambda: self._sink.put(desired, expect))
             case Delete(observed=observed):
-                await _retried(lambda: self._sink.remove(observed))
+                await self._retried(lambda: self._sink.remove(observed))
             case _:
                 pass
 
     async def _look(self, change: Change) -> ObservedSecret | None:
         path = change.subject.path or ""
-        found = await _retried(lambda: self._sink.observe(self._owner, [path]))
+        found = await self._retried(lambda: self._sink.observe(self._owner, [path]))
         return found.get(path)
 
-
-async def _retried(call: Callable[[], Awaitable[_Answer]]) -> _Answer:
-    async for attempt in AsyncRetrying(
-        retry=retry_if_exception(lambda error: _asked_to_wait(error) <= _LONGEST),
-        stop=stop_after_attempt(_ATTEMPTS) | stop_after_delay(_LONGEST),
-        wait=_wait,
-        reraise=True,
-    ):
-        with attempt:
-            return await call()
-    raise SinkError("no attempt was made")
+    async def _retried(self, call: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception(lambda error: _asked_to_wait(error) <= self._patience),
+            stop=stop_after_attempt(_ATTEMPTS) | stop_after_delay(LONGEST),
+            wait=_wait,
+            reraise=True,
+        ):
+            with attempt:
+                return await call()
+        raise SinkError("no attempt was made")
 
 
 def _wait(state: RetryCallState) -> float:

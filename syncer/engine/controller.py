@@ -133,8 +133,11 @@ class Controller:
             await asyncio.gather(*pending, return_exceptions=True)
 
     def _place(self, sink: TrackedSink) -> Place:
-        """NB: a new one each time: an applier gives a sink up for good."""
-        applier = Applier(sink, self._owner)
+        """NB: a new one each time: an applier gives a sink up for good.
+
+        It has no patience of its own: who is asked to wait tells the breaker, and then nobody sends anything.
+        """
+        applier = Applier(sink, self._owner, patience=0.0)
         return Place(name=self.name, sink=sink, owner=self._owner, same=self._slot.same, applier=applier)
 
     # --- installations

@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Final
 
 from backends.contract import ObservedSecret
-from backends.errors import Retry
 from syncer.core.errors import SourceUnavailable
 from syncer.core.model import InstallationKey
 from syncer.engine.applier import SINK_WIDE
@@ -134,8 +133,8 @@ class Leftovers:
     def _note(self, entries: Iterable[Entry]) -> None:
         now = self._shared.clock()
         for entry in entries:
-            # NB: one that failed may have gone all the same, unless the right was missing.
-            if entry.action == "delete" and not (entry.error and entry.retry is Retry.SLOWLY):
+            # NB: one that failed may have gone all the same.
+            if entry.action == "delete" and not entry.undone:
                 self._recent.append((now, entry.subject.id))
 
     def _forget_old(self) -> Collection[str]:

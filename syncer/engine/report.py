@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from backends.errors import Retry, SinkError
+from backends.errors import Forbidden, PreconditionFailed, Retry, SinkError
 from syncer.core.changes import (
     Change,
     Conflict,
@@ -50,6 +50,8 @@ class Entry:
     """How what failed is tried again."""
     retry_after: float | None = None
     """Seconds the server asked to be left alone for, where it did."""
+    undone: bool = False
+    """It failed in a way that leaves no doubt: nothing was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,7 @@ def entry_of(change: Change, *, failure: SinkError | None = None) -> Entry:
         error=failure.reason if failure else None,
         retry=failure.retry if failure else Retry.BACKOFF,
         retry_after=failure.retry_after if failure else None,
+        undone=isinstance(failure, Forbidden | PreconditionFailed),
     )
 
 

@@ -45,7 +45,7 @@ def test_changes_arrive_in_the_benches_of_the_controller(what: str) -> None:
 def test_a_controller_with_nothing_to_do_writes_nothing_and_grows_nowhere() -> None:
     printed = run_controller_bench("idle")
     assert printed["installations"] == "500"
-    for what in ("quiet polls and sweeps: writes", "memory, the most", "descriptors more after all"):
+    for what in ("quiet polls and sweeps: writes", "memory, the most", "descriptors more after all of it"):
         assert printed[what].endswith("met"), printed
     assert float(printed["memory more after the last sweep"].split()[0]) < 5, printed
 

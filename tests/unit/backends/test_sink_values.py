@@ -180,7 +180,7 @@ def test_the_drawn_tree_of_errors_is_the_tree() -> None:
         (errors.SinkUnavailable, Retry.BACKOFF),
         (errors.Throttled, Retry.BACKOFF),
         (errors.AuthenticationFailed, Retry.SLOWLY),
-        (errors.Forbidden, Retry.SLOWLY),
+        (errors.Forbidden, Retry.BACKOFF),
         (errors.PreconditionFailed, Retry.OBSERVE),
         (errors.OutcomeUnknown, Retry.OBSERVE),
         (errors.Refused, Retry.HOLD),

@@ -14,7 +14,7 @@ import pytest
 from virtual_time import run_virtual
 
 from backends.contract import DesiredSecret, Expectation, Layout, ObservedSecret, Owner, Version
-from backends.errors import Forbidden, SinkError, SinkUnavailable
+from backends.errors import Forbidden, Retry, SinkError, SinkUnavailable
 from backends.memory import CAPABILITIES, MemoryNaming, MemorySink
 from backends.secret_value import SecretValue
 from syncer.core.errors import SourceUnavailable
@@ -306,11 +306,17 @@ def test_a_failure_of_the_whole_sink_is_raised_and_nothing_is_concluded(where: s
     story(tell)
 
 
+class Slow(SinkError):
+    """Of somebody's own sink."""
+
+    retry = Retry.SLOWLY
+
+
 @pytest.mark.parametrize("where", ["puts", "looks"])
 @pytest.mark.parametrize(
     ("error", "reason", "at_least"),
     [
-        (Forbidden("may not"), "may not", SLOW),
+        (Slow("not so soon"), "not so soon", SLOW),
         (Forbidden("may not", retry_after=50.0), "may not", 50.0),
         (
             ZeroDivisionError("s3cret"),
