@@ -5,7 +5,7 @@ What is done with them is the engine's business.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -51,20 +51,25 @@ if TYPE_CHECKING:
     from backends.clients.vault_options import VaultOptions
 
 
-def open_source(config: Config) -> PorterSource:
-    """The configured source, not yet opened. Raises `SourceRefused` for what cannot be used."""
+def open_source(
+    config: Config, *, over: Callable[[ValueResolver], ValueResolver] = lambda secrets: secrets
+) -> PorterSource:
+    """The configured source, not yet opened. Raises `SourceRefused` for what cannot be used.
+
+    `over` is put around Porter's secret store.
+    """
     match config.source:
         case MongoSourceConfig(url=url, ca_file=ca_file, id=identity, secrets=secrets):
             store = _mongodb(url.reveal().decode(), ca_file)
-            return PorterSource(store, _resolver(secrets), source_id=identity)
+            return PorterSource(store, over(_resolver(secrets)), source_id=identity)
         case DumpSourceConfig(path=path, id=identity, secrets=secrets):
             from syncer.sources.porter.dump import DumpStore  # noqa: PLC0415  # only what is configured
 
-            return PorterSource(DumpStore(path), _resolver(secrets), source_id=identity)
+            return PorterSource(DumpStore(path), over(_resolver(secrets)), source_id=identity)
         case PorterSourceConfig(home=home, context=context, id=identity, environ=environ):
             porter = read_porter_config(home, environ, context=context)
             store = _mongodb(porter.url, None)
-            return PorterSource(store, _plugin(porter.secrets), source_id=identity)
+            return PorterSource(store, over(_plugin(porter.secrets)), source_id=identity)
         case _:
             assert_never(config.source)
 

@@ -25,6 +25,7 @@ from syncer.engine.election import Alone, Election
 from syncer.engine.lock_file import LockFileElection
 from syncer.engine.queue import Priority
 from syncer.engine.terms import Terms, Work
+from syncer.sources.porter.secrets.patience import PatientSecrets
 from syncer.telemetry.health import Health
 from syncer.telemetry.metrics import Metrics
 from syncer.telemetry.run_log import RunLog
@@ -70,7 +71,7 @@ class Running:
 def work_of(config: Config) -> Work:
     """What a configuration asks to be kept in sync."""
     return Work(
-        open_source=partial(open_source, config),
+        open_source=partial(open_source, config, over=PatientSecrets),
         policy=config.policy,
         sinks=sink_slots(config),
         poll_interval=config.poll_interval,

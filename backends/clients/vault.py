@@ -18,17 +18,20 @@ from backends.errors import Forbidden, SinkError
 
 
 class VaultClient:
-    """An async context manager; entering it logs in. Every method raises `SinkError`s only.
+    """An async context manager; entering it logs in, and may be tried again. Methods raise `SinkError`s only.
 
     Answers are of success, of absence (`Answer.absent`) or of a failed check-and-set
     (`Answer.cas_failed`); any other is raised. Paths are below `/v1/`, and quoted here.
     """
 
     def __init__(self, options: VaultOptions, *, threads: int = THREADS) -> None:
-        self._transport = Transport(options, threads=threads)
-        self._login = Login(options.auth, self._transport)
+        self._options, self._threads = options, threads
+        self._transport: Transport
+        self._login: Login
 
     async def __aenter__(self) -> Self:
+        self._transport = Transport(self._options, threads=self._threads)
+        self._login = Login(self._options.auth, self._transport)
         try:
             await self._login.token()
         except BaseException:

@@ -163,6 +163,13 @@ class Reconciler:
         if not pending:
             return
         pending = await self._with_values(pending)
+        # NB: apart, so that nobody who needs no secret waits for those who do.
+        secret = [pair for pair in pending if any(output.sensitive for output in pair[0].used)]
+        plain = [pair for pair in pending if not any(output.sensitive for output in pair[0].used)]
+        for some in filter(None, (plain, secret)):
+            await self._bring_all(some)
+
+    async def _bring_all(self, pending: Sequence[tuple[Wanted, ObservedSecret | None]]) -> None:
         # NB: in order, so that a batch of the source's is all outputs of a few results, not a few of all.
         used = dict.fromkeys(output.ref for wanted, _ in pending for output in wanted.used)
         states = await self.source.values(used)
