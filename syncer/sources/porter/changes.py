@@ -61,8 +61,10 @@ class PorterChanges:
         now, moment = self._clock(), self._monotonic()
         first = not self._after
         if first:
-            # also when this query fails: the next poll then answers all there is since
+            # also when a query fails: the next poll then answers all there is since
             self._after = _first_id(now - self._overlap)
+            # Porter may be idle for long, its clocks may be slow, a dump is of another day.
+            self._advance(await self._newest(), now, moment)
         found = {
             result_id: key
             for document in await self._store.find(ask.results_after(self._after))
@@ -72,6 +74,11 @@ class PorterChanges:
         self._advance(max(found, default=None), now, moment)
         self._told = frozenset(result_id for result_id in found if result_id > self._after)
         return frozenset(key for result_id, key in found.items() if result_id not in told)
+
+    async def _newest(self) -> str | None:
+        """The id of the newest result there is, if it is one."""
+        found = await self._store.find(ask.newest_result())
+        return next((result_id for one in found if is_ulid(result_id := one.get("_id"))), None)
 
     def _advance(self, newest: str | None, now: float, moment: float) -> None:
         """Move the window on.

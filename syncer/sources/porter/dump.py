@@ -201,10 +201,9 @@ def _candidates(file: _File, query: Query) -> Iterable[_Span]:
             return [span for value in values for span in file.index[name].get(value, ())]
     for name, text in query.after.items():
         if name in file.index:
-            entries = file.index[name].items()
-            return [
-                span for value, spans in entries if isinstance(value, str) and value > text for span in spans
-            ]
+            values = [value for value in file.index[name] if isinstance(value, str) and value > text]
+            wanted = [max(values, default="")] if query.newest else values
+            return [span for value in wanted for span in file.index[name].get(value, ())]
     if query.keys is not None:
         return [span for key in query.keys for span in file.index[_KEY].get(key, ())]
     return file.spans

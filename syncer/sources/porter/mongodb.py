@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 from urllib.parse import parse_qsl
 
 import bson.errors
-from pymongo import AsyncMongoClient
+from pymongo import DESCENDING, AsyncMongoClient
 from pymongo.asynchronous.command_cursor import AsyncCommandCursor
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
@@ -76,7 +76,10 @@ class MongoStore:
         with _translated():
             async with asyncio.timeout(OPERATION_TIMEOUT):
                 collection = (await self._primary())[query.collection]
-                return await collection.find(_filter(query), projection).to_list()
+                found = collection.find(_filter(query), projection)
+                if query.newest:
+                    found = found.sort("_id", DESCENDING).limit(1)
+                return await found.to_list()
 
     async def watch(self, collection: str, fields: tuple[str, ...], /) -> AsyncIterator[Document]:
         """NB: an aggregation, not pymongo's `watch`, which would go on from a token behind our back."""

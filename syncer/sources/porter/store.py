@@ -73,6 +73,8 @@ class Query:
     """Field to the strings of which it must be one."""
     after: Mapping[str, str] = field(default_factory=dict)
     """Field to a text that it must be greater than, bytewise."""
+    newest: bool = False
+    """Of those whose `_id` satisfies `after`, only the one with the greatest."""
 
     @property
     def name_field(self) -> str:
@@ -161,6 +163,10 @@ def stamps(keys: Collection[InstallationKey]) -> Query:
 
 def succeeded_results(keys: Collection[InstallationKey]) -> Query:
     return Query(collection=RESULTS, fields=HEAD_FIELDS, keys=keys, any_of={"status": ("succeeded",)})
+
+
+def newest_result() -> Query:
+    return Query(collection=RESULTS, fields=("_id",), after={"_id": ""}, newest=True)
 
 
 def results_after(result_id: str) -> Query:

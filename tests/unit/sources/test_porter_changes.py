@@ -69,6 +69,8 @@ class Database(World):
                 type(document[name]) is str and document[name] > text for name, text in query.after.items()
             )
         ]
+        if query.newest:
+            return sorted(found, key=lambda document: document["_id"])[-1:]
         self.returned += len(found)
         return found
 
@@ -100,6 +102,17 @@ def database() -> Database:
 
 
 # --- polls -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("behind", [DAY, 400 * DAY])
+async def test_of_a_database_whose_clock_is_behind_or_that_was_idle_what_is_new_is_told(database, behind):
+    """A dump of another day, put in the place of an earlier one, is the same."""
+    database.insert(skew=-behind)
+    changes = database.changes()
+    assert await changes.poll() == frozenset()
+    database.insert(APP, skew=60.0 - behind)
+    assert await changes.poll() == {APP}
+    assert await changes.poll() == frozenset()
 
 
 async def test_the_first_poll_only_learns_and_each_result_is_told_once(database):
@@ -235,7 +248,8 @@ async def test_a_quiet_source_returns_nothing_once_the_window_is_past(database):
 async def test_only_names_are_asked_for_by_the_index_on_the_id(database):
     changes = database.changes(overlap=60.0)
     await changes.poll()
-    (query,) = database.queries
+    newest, query = database.queries
+    assert (newest.collection, newest.fields, dict(newest.after)) == ("results", ("_id",), {"_id": ""})
     assert query.collection == "results"
     assert query.fields == ("_id", "namespace", "installation")
     assert dict(query.after) == {"_id": _first_id(NOW - 60)}
