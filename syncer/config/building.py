@@ -35,18 +35,16 @@ from syncer.config.model import (
     TelemetryConfig,
     VaultSecretsConfig,
 )
+from syncer.config.process import FileElection, LeaseElection, NoElection
 from syncer.config.schema import (
     AzureKeyVaultSecrets,
     ConfigFile,
     DumpSource,
-    FileElection,
     FilesystemSecrets,
     KeyTemplate,
     KubernetesSecrets,
-    LeaseElection,
     MatchSettings,
     MongoSource,
-    NoElection,
     NoSecrets,
     OutputSettings,
     PorterSource,

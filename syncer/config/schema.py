@@ -8,11 +8,10 @@ extra fields here, validated in `kinds`. Checks that need more than one setting 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     Discriminator,
     Field,
@@ -20,9 +19,7 @@ from pydantic import (
     StrictInt,
     StrictStr,
     Tag,
-    model_validator,
 )
-from pydantic.alias_generators import to_camel
 
 from backends.clients.azure_options import AzureOptions
 from backends.clients.kubernetes_options import KubernetesOptions
@@ -30,6 +27,8 @@ from backends.clients.references import SecretSetting
 from backends.clients.vault_options import Place, VaultOptions
 from backends.secret_value import SecretValue
 from syncer.config.durations import Duration, DurationOrNone
+from syncer.config.process import FileElection, LeaseElection, NoElection, TelemetrySettings
+from syncer.config.settings import DnsLabel, Name, Settings, Text
 from syncer.config.urls import check_literal_text, check_mongodb_url
 from syncer.core.model import (
     ConflictPolicy,
@@ -40,12 +39,6 @@ from syncer.core.model import (
     UpdatePolicy,
 )
 from syncer.core.templates import parse_value
-
-_NAME_PATTERN: Final = r"^[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$"
-_DNS_LABEL_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
-_LEASE_JITTER: Final = 1.2
-_DNS_NAME_PATTERN: Final = r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$"
-_ADDRESS_PATTERN: Final = r"^(\[[0-9a-fA-F:.]+\]|[-.A-Za-z0-9]+):[0-9]{1,5}$"
 
 
 def _unbuilt(enabled: bool) -> bool:  # noqa: FBT001  # the value of the setting
@@ -72,24 +65,9 @@ def _template(text: str) -> str:
     return text
 
 
-Name = Annotated[StrictStr, Field(pattern=_NAME_PATTERN)]
-DnsLabel = Annotated[StrictStr, Field(pattern=_DNS_LABEL_PATTERN)]
-Text = Annotated[StrictStr, Field(min_length=1)]
 Glob = Annotated[Text, AfterValidator(_glob)]
 GlobOrEmpty = Annotated[StrictStr, AfterValidator(_glob)]
 Switch = Annotated[StrictBool, AfterValidator(_unbuilt)]
-
-
-class Settings(BaseModel):
-    """Base of everything that can be written in the file."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        alias_generator=to_camel,
-        use_attribute_docstrings=True,
-        arbitrary_types_allowed=True,
-    )
 
 
 # --- source --------------------------------------------------------------------------------
@@ -322,56 +300,6 @@ class GuardSettings(Settings):
     counts."""
     grace: DurationOrNone = 10.0
     """Time between the two looks at the source that prove that an installation is gone."""
-
-
-class LeaseElection(KubernetesOptions):
-    """By a Lease of Kubernetes: for several replicas."""
-
-    kind: Literal["lease"]
-    """How it is made sure that one process writes: by a `lease`, by a `file`, or not at all (`none`)."""
-    namespace: DnsLabel
-    """Namespace of the Lease."""
-    name: Annotated[StrictStr, Field(pattern=_DNS_NAME_PATTERN)] | None = None
-    """Name of the Lease. Default: `porter-outputs-syncer-` and the instance's name."""
-    lease_duration: Duration = 15.0
-    """How long a leader that vanished is waited for before another process takes over."""
-    renew_deadline: Duration = 10.0
-    """How long a leader that cannot renew its lease goes on writing; shorter than `leaseDuration`."""
-    retry_period: Duration = 2.0
-    """How often the lease is renewed, and asked for by those that stand by."""
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        """As `engine.lease` wants them: else two processes could lead at once."""
-        if not self.retry_period * _LEASE_JITTER < self.renew_deadline < self.lease_duration:
-            raise ValueError("should have retryPeriod * 1.2 < renewDeadline < leaseDuration")
-        return self
-
-
-class FileElection(Settings):
-    """By a locked file: for processes of one machine."""
-
-    kind: Literal["file"]
-    """How it is made sure that one process writes: by a `lease`, by a `file`, or not at all (`none`)."""
-    path: Path | None = None
-    """The file; its folder has to exist. Default: in the folder for temporary files, named after user
-    and instance."""
-
-
-class NoElection(Settings):
-    """Not at all: whoever starts the processes sees to it that there is one."""
-
-    kind: Literal["none"]
-    """How it is made sure that one process writes: by a `lease`, by a `file`, or not at all (`none`)."""
-
-
-class TelemetrySettings(Settings):
-    """What `syncer run` tells."""
-
-    listen: Annotated[StrictStr, Field(pattern=_ADDRESS_PATTERN)] | None = "127.0.0.1:9464"
-    """Address and port of `/metrics`, `/healthz` and `/readyz`, such as `0.0.0.0:9464`; null for none."""
-    events: StrictBool = True
-    """Whether changes and conflicts become Kubernetes Events beside the Secrets of `kubernetes` sinks."""
 
 
 class ApiSettings(Settings):

@@ -55,7 +55,11 @@ def test_the_quickstart_shows_a_change_in_the_dump_arriving(start, tmp_path):
         Path(__file__).parents[2] / "examples/quickstart", folder, ignore=shutil.ignore_patterns("out")
     )
     document = yaml.safe_load((folder / "syncer.yaml").read_text())
-    document["source"] |= {"path": str(folder / "dump"), "pollInterval": "200ms", "deletionCheckInterval": "1h"}
+    document["source"] |= {
+        "path": str(folder / "dump"),
+        "pollInterval": "200ms",
+        "deletionCheckInterval": "1h",
+    }
     document["source"]["secrets"]["path"] = str(folder / "secrets")
     document["sinks"][0]["path"] = str(folder / "out")
     syncer = start(document)
