@@ -466,7 +466,7 @@ def test_one_output_is_shown_raw(place, semantics, capsysbinary):
 
 def test_no_value_is_printed_or_logged_by_what_does_not_show_values(place):
     secrets = [path.read_text() for path in (place.folder / "secrets").iterdir()]
-    assert len(secrets) == 11
+    assert len(secrets) == 12
     (place.out / "prod/api").mkdir(parents=True)
     for command in (
         ["plan"],
