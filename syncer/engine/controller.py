@@ -38,7 +38,7 @@ from syncer.engine.world import World
 
 _WORKERS: Final = (Priority.FRESH, Priority.SWEEP, Priority.SWEEP)
 """The worst that each worker takes: one is there for changes alone, however large the batches of a sweep."""
-DRAIN: Final = 8.0
+DRAIN: Final = 5.0
 """Seconds that work which was begun may go on for when the controller is to end."""
 
 

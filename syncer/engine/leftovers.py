@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -74,13 +74,17 @@ class Leftovers:
         addresses = {path for path in noted if not self._claims.wants(path)} | gone
         shared = self._shared
         seen = await self._look(place, sorted(addresses))
-        found = [replace(one, data=None) for one in seen.values() if one.ours and not self._too_soon(one)]
+        ours = [replace(one, data=None) for one in seen.values() if one.ours]
+        early = {one.address: one.mark.installation_id for one in ours if one.mark and self._too_soon(one)}
+        found = [one for one in ours if one.address not in early]
         keys = {InstallationKey(one.mark.namespace, one.mark.installation) for one in found if one.mark}
         world = await look_at(shared.source, shared.policy, shared.known.ids, keys)
         reconciler = Reconciler(place, shared.source, world, Mode(apply=True), shared.observer)
         reconciler.leftovers.extend(found)
         reconciler.marked |= self._holdings.ids()
-        collector = Collector(reconciler, self._second(), recent=self._forget_old())
+        # NB: those that are only just missing count for the guard, too: more may be going than has gone.
+        recent = self._forget_old() | {*early.values()}
+        collector = Collector(reconciler, self._second(), recent=recent)
         try:
             failure, _ = await collector.collect()
         finally:
@@ -137,12 +141,12 @@ class Leftovers:
             if entry.action == "delete" and not entry.undone:
                 self._recent.append((now, entry.subject.id))
 
-    def _forget_old(self) -> Collection[str]:
+    def _forget_old(self) -> frozenset[str]:
         """Who lost secrets lately: a slow loss counts as a fast one."""
         horizon = self._shared.clock() - self._shared.resync_interval
         while self._recent and self._recent[0][0] < horizon:
             self._recent.popleft()
-        return {identity for _, identity in self._recent}
+        return frozenset(identity for _, identity in self._recent)
 
     def _wish(self, delay: float) -> None:
         due = self._shared.clock() + delay

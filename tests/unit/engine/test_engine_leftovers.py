@@ -133,6 +133,24 @@ def test_a_deleted_installation_loses_its_secrets_after_the_grace_and_not_before
     story(tell)
 
 
+def test_those_that_are_only_just_missing_count_for_the_guard_already() -> None:
+    """A database that is being emptied: the first are due when it shows how many more are going."""
+
+    async def tell(shop: Shop) -> None:
+        await shop.open(A, B, C, D, E, F)
+        shop.bench.remove(A)
+        await shop.list()
+        await asyncio.sleep(GRACE - 1)
+        shop.bench.remove(B)
+        shop.bench.remove(C)
+        await shop.list()
+        await asyncio.sleep(2)
+        await shop.collect()
+        assert shop.cells == "abcdef"
+
+    story(tell)
+
+
 def test_one_that_came_back_meanwhile_keeps_its_secrets() -> None:
     async def tell(shop: Shop) -> None:
         await shop.open(A, B, C)

@@ -105,7 +105,7 @@ TWINS: Sequence[Step] = [
 PLANTED: Mapping[str, Planted] = {
     "the guard lets everything go": Planted(collector, "judge", everything_goes, "I4", THREE_GO),
     "who lost secrets lately is forgotten": Planted(
-        Leftovers, "_forget_old", lambda _leftovers: (), "I4", SLOWLY
+        Leftovers, "_forget_old", lambda _leftovers: frozenset(), "I4", SLOWLY
     ),
     "the grace is not waited for": Planted(
         Leftovers, "_too_soon", lambda _leftovers, _observed: False, "I1", ONE_GOES
