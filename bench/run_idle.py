@@ -5,6 +5,7 @@ CPU and memory are the process's, from /proc; writes are counted by the server.
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import time
@@ -21,6 +22,7 @@ from tests.faults.running import Syncer
 from tests.servers.mongodb import MongoServer
 
 _FEW, _MANY = 500, 10_000
+_RUNS = 10
 _POLLS = 100
 _SWEEPS = 3
 _MEGABYTE = 1024 * 1024
@@ -55,11 +57,12 @@ def idle(*, quick: bool) -> Sequence[Figure]:
     installations = _FEW if quick else _MANY
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        mongo = MongoServer.start(heap=f"{1 + installations // 2500}g", change_streams=False)
+        heap = 1 + math.ceil(installations * _RUNS / 12_500)
+        mongo = MongoServer.start(heap=f"{heap}g", change_streams=False)
         stack.callback(mongo.stop)
         stage = KubernetesStage()
         stack.callback(stage.stop)
-        workload = Workload(installations=installations, runs=10)
+        workload = Workload(installations=installations, runs=_RUNS)
         for done in workload.load(mongo.client["porter"]):
             if done % 1000 == 0:
                 say(f"{done} of {installations} installations loaded")
