@@ -72,6 +72,8 @@ def idle(*, quick: bool) -> Sequence[Figure]:
         stack.callback(syncer.stop)
         say("cold sync ...")
         syncer.until(lambda: stage.writes() >= installations, 1200, every=0.5)
+        # The watch begins during the first sweep, and asks for another one: the earliest is 30 s later.
+        _until_swept_again(syncer, _last_sweep(syncer))
         writes = stage.writes()
         quiet = _quiet(syncer, mongo)
         say("sweeps ...")
@@ -110,13 +112,18 @@ def _swept(syncer: Syncer, document: dict[str, object]) -> list[Look]:
     looks: list[Look] = []
     syncer.reconfigure({**document, "resyncInterval": "30s"})
     for _ in range(_SWEEPS + 1):
-        _until_swept_again(syncer, syncer.metric("sweep_last_success_timestamp_seconds"))
+        _until_swept_again(syncer, _last_sweep(syncer))
         looks.append(Look.at_process(syncer.pid))
     return looks[1:]
 
 
 def _until_swept_again(syncer: Syncer, last: float) -> None:
     syncer.until(lambda: syncer.metric("sweep_last_success_timestamp_seconds") > last, 600, every=0.2)
+
+
+def _last_sweep(syncer: Syncer) -> float:
+    """NB: while the configuration is read anew nothing listens for a moment."""
+    return syncer.until(lambda: syncer.metric("sweep_last_success_timestamp_seconds"), 60, every=0.2)
 
 
 def _figures(
