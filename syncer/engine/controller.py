@@ -175,12 +175,11 @@ class Controller:
     async def _sweep_forever(self, sink: TrackedSink) -> None:
         while True:
             await self._swept.wait()
-            world, self._world = self._world, None
-            self._swept.clear()
-            assert world is not None
-            await self._try(partial(self._survey, sink, world))
+            await self._try(partial(self._survey, sink))
 
-    async def _survey(self, sink: TrackedSink, world: World, _trial: bool) -> None:  # noqa: FBT001  # as `_try` calls it
+    async def _survey(self, sink: TrackedSink, _trial: bool) -> None:  # noqa: FBT001  # as `_try` calls it
+        """NB: only here is the world held, which is large: whoever waits for the next sweep has none."""
+        world = self._taken_world()
         started = self._shared.clock()
         reconciler = Reconciler(
             self._place(sink), self._shared.source, world, Mode(apply=False), KeepsOnly(self._shared.observer)
@@ -200,6 +199,12 @@ class Controller:
             self._leftovers.add(one.address for one in reconciler.leftovers)
             self._shared.observer.swept(self.name, self._shared.clock() - started)
         self.changed(sorted(unclear), Priority.SWEEP)
+
+    def _taken_world(self) -> World:
+        world, self._world = self._world, None
+        self._swept.clear()
+        assert world is not None
+        return world
 
     # --- what nothing wants
 
