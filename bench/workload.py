@@ -99,7 +99,9 @@ class Workload:
 
     def _id(self, number: int, run: int, kind: str) -> str:
         """A ULID: runs are a day apart, and a result ends a second after its run began."""
-        seconds = self.start + run * _DAY + ("installation", "run", "result").index(kind)
+        # Spread over the day: else all of them would be news at once, and to every poll.
+        days = run + number / self.installations
+        seconds = self.start + days * _DAY + ("installation", "run", "result").index(kind)
         return _encoded(int(seconds * 1000), 10) + _encoded(number << 10 | run, 16)
 
 

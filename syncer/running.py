@@ -9,19 +9,19 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import assert_never
 
 from backends.clients.kubernetes_options import KubernetesOptions
-from backends.errors import SinkError
 from syncer import __version__
 from syncer.app import open_source, sink_slots
 from syncer.config.model import Config, FileElectionConfig, LeaseElectionConfig, NoElectionConfig
 from syncer.core.ports import RunObserver
 from syncer.engine.controller import Controller
 from syncer.engine.election import Alone, Election
+from syncer.engine.failures import reason_of
 from syncer.engine.lock_file import LockFileElection
 from syncer.engine.queue import Priority
 from syncer.engine.terms import Terms, Work
@@ -52,7 +52,7 @@ class Running:
             if config.telemetry.listen is not None:
                 server = TelemetryServer(config.telemetry.listen, self.metrics, health)
                 await stack.enter_async_context(server)
-            events = await stack.enter_async_context(_events(config, self.metrics))
+            events = await stack.enter_async_context(_events(config, self.metrics, health.died))
             observers: list[RunObserver] = [self._log, self.metrics, health, *events]
             observer = Tee(observers, self.metrics.observer_failed)
             health.configured()
@@ -106,11 +106,10 @@ async def election_of(config: Config) -> AsyncIterator[Election]:
 
 
 @asynccontextmanager
-async def _events(config: Config, metrics: Metrics) -> AsyncIterator[Sequence[RunObserver]]:
-    """The observer that makes Kubernetes Events, if there is a sink to make them beside.
-
-    NB: where there is no login they are left out: the sink itself says why it does not work.
-    """
+async def _events(
+    config: Config, metrics: Metrics, died: Callable[[str], None]
+) -> AsyncIterator[Sequence[RunObserver]]:
+    """The observer that makes Kubernetes Events, if there is a sink to make them beside."""
     sinks = [sink for sink in config.sinks if isinstance(sink.options, KubernetesOptions)]
     if not sinks or not config.telemetry.events:
         yield ()
@@ -123,15 +122,22 @@ async def _events(config: Config, metrics: Metrics) -> AsyncIterator[Sequence[Ru
         for sink in sinks:
             assert isinstance(sink.options, KubernetesOptions)
             recorder = EventRecorder(sink.options, instance=config.policy.instance)
-            with suppress(SinkError):
-                recorders[sink.name] = await stack.enter_async_context(recorder)
+            recorders[sink.name] = await stack.enter_async_context(recorder)
         events = KubernetesEvents(recorders, count=metrics.event)
         sending = asyncio.create_task(events.run())
+        sending.add_done_callback(partial(_ended, died))
         try:
             yield (events,)
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
+
+
+def _ended(died: Callable[[str], None], sending: asyncio.Task[None]) -> None:
+    """NB: whatever its end is, nobody begins it again."""
+    if not sending.cancelled():
+        error = sending.exception()
+        died(f"events: {'ended' if error is None else reason_of(error)}")
 
 
 def _depths(controller: Controller) -> tuple[Mapping[str, int], int]:

@@ -227,45 +227,32 @@ def test_stopping_and_starting_loses_nothing_and_writes_nothing_twice(start, est
     assert estate.secret("orders")["metadata"]["resourceVersion"] != version
 
 
+@pytest.fixture
+def held_up(start, estate):
+    """A syncer in the middle of a write to a cluster that accepts and never answers."""
+    proxy = TcpProxy.start("127.0.0.1", estate.cluster.port)
+    url = f"https://127.0.0.1:{proxy.port}"
+    install(estate.porter)
+    syncer = start(estate.document(sinks=[estate.kubernetes_at(url, estate.cluster.ca_file), estate.files]))
+    syncer.until(lambda: estate.everywhere("orders", FIRST))
+    with proxy.black_hole():
+        upgrade(estate.porter)
+        syncer.until(lambda: estate.in_files("orders") == SECOND)
+        assert estate.in_cluster("orders") == FIRST
+        yield syncer
+    proxy.stop()
+
+
 @pytest.mark.fault(54)
 @pytest.mark.fault(56)
-def test_a_sink_that_hangs_holds_up_neither_the_others_nor_the_end(start, estate):
-    proxy = TcpProxy.start("127.0.0.1", estate.cluster.port)
-    try:
-        sinks = [
-            estate.kubernetes_at(f"https://127.0.0.1:{proxy.port}", estate.cluster.ca_file),
-            estate.files,
-        ]
-        install(estate.porter)
-        syncer = start(estate.document(sinks=sinks))
-        syncer.until(lambda: estate.everywhere("orders", FIRST))
-        with proxy.black_hole():
-            upgrade(estate.porter)
-            syncer.until(lambda: estate.in_files("orders") == SECOND)
-            assert estate.in_cluster("orders") == FIRST
-            assert syncer.end(10) == 0
-    finally:
-        proxy.stop()
+def test_a_sink_that_hangs_holds_up_neither_the_others_nor_the_end(held_up):
+    assert held_up.end(10) == 0
 
 
-def test_a_second_signal_ends_the_process_on_the_spot(start, estate):
-    proxy = TcpProxy.start("127.0.0.1", estate.cluster.port)
-    try:
-        sinks = [
-            estate.kubernetes_at(f"https://127.0.0.1:{proxy.port}", estate.cluster.ca_file),
-            estate.files,
-        ]
-        install(estate.porter)
-        syncer = start(estate.document(sinks=sinks))
-        syncer.until(lambda: estate.everywhere("orders", FIRST))
-        with proxy.black_hole():
-            upgrade(estate.porter)
-            syncer.until(lambda: estate.in_files("orders") == SECOND)
-            syncer.signal(signal.SIGTERM)
-            syncer.signal(signal.SIGINT)
-            assert syncer.until_ended(3) == 128 + signal.SIGINT
-    finally:
-        proxy.stop()
+def test_a_second_signal_ends_the_process_on_the_spot(held_up):
+    held_up.signal(signal.SIGTERM)
+    held_up.signal(signal.SIGINT)
+    assert held_up.until_ended(3) == 128 + signal.SIGINT
 
 
 # --- configuration
