@@ -26,6 +26,7 @@ from syncer.engine.lock_file import LockFileElection
 from syncer.engine.queue import Priority
 from syncer.engine.terms import Terms, Work
 from syncer.sources.porter.secrets.patience import PatientSecrets
+from syncer.sources.porter.source import PorterSource
 from syncer.telemetry.health import Health
 from syncer.telemetry.metrics import Metrics
 from syncer.telemetry.run_log import RunLog
@@ -56,22 +57,28 @@ class Running:
             observers: list[RunObserver] = [self._log, self.metrics, health, *events]
             observer = Tee(observers, self.metrics.observer_failed)
             health.configured()
-            await Terms(work_of(config), election, observer, started=self._started).run()
+            work = work_of(config, partial(self._opened, config))
+            await Terms(work, election, observer, started=self._started).run()
 
     def reloaded(self, refusal: str | None) -> None:
         """The configuration was read anew: it is taken, or (with a reason) the old one stays."""
         self.metrics.reloaded(accepted=refusal is None)
         self._log.reloaded(refusal)
 
+    def _opened(self, config: Config) -> PorterSource:
+        source = open_source(config, over=PatientSecrets)
+        self.metrics.watch_streams(lambda: source.changes.restarts)
+        return source
+
     def _started(self, controllers: Sequence[Controller]) -> None:
         for controller in controllers:
             self.metrics.watch_queue(controller.name, partial(_depths, controller))
 
 
-def work_of(config: Config) -> Work:
-    """What a configuration asks to be kept in sync."""
+def work_of(config: Config, opened: Callable[[], PorterSource]) -> Work:
+    """What a configuration asks to be kept in sync; `opened` answers the source for each term."""
     return Work(
-        open_source=partial(open_source, config, over=PatientSecrets),
+        open_source=opened,
         policy=config.policy,
         sinks=sink_slots(config),
         poll_interval=config.poll_interval,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, exposition
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
@@ -48,6 +48,7 @@ class Metrics:
         self._clock = clock
         self._targets: dict[str, Targets] = {}
         self._queues: dict[str, ReadQueue] = {}
+        self._stream_restarts: Callable[[], int] = lambda: 0
         self._registry = CollectorRegistry()
         self._make_process(version)
         self._make_sinks()
@@ -172,6 +173,10 @@ class Metrics:
         """`read` is asked at every scrape. Whoever watches a sink's queue last counts."""
         self._queues[sink] = read
 
+    def watch_streams(self, restarts: Callable[[], int]) -> None:
+        """How often the newest source had to begin anew to be told of changes; asked at every scrape."""
+        self._stream_restarts = restarts
+
     # --- what is read
 
     def page(self, accept: str = "") -> tuple[bytes, str]:
@@ -196,7 +201,12 @@ class Metrics:
             for state in State:
                 targets.add_metric([sink, state.value], counts[state])
             held.add_metric([sink], known.held_deletions())
-        return [targets, held, *self._live_queues()]
+        streams = CounterMetricFamily(
+            f"{PREFIX}_source_stream_restarts",
+            "How often change streams were lost and begun again.",
+            value=self._stream_restarts(),
+        )
+        return [targets, held, streams, *self._live_queues()]
 
     def _live_queues(self) -> Iterable[Metric]:
         depth = _family("queue_depth", "Requests that wait.", "sink", "priority")

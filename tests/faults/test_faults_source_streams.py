@@ -71,6 +71,7 @@ def test_what_is_written_while_the_streams_are_lost_is_not_missed_when_they_are_
     install(estate, "last", SECOND)
     syncer.until(lambda: estate.everywhere("last", SECOND))
     assert syncer.metric("source_up") == 1
+    assert syncer.metric("source_stream_restarts_total") >= 3, "each of the three was lost"
 
 
 @pytest.mark.fault(21)

@@ -97,6 +97,12 @@ def test_other_sinks_after_a_reload_begin_and_end_and_the_others_go_on(metrics):
     assert value(metrics, "in_work", sink="vault") == 0.0
 
 
+def test_lost_change_streams_of_the_newest_source_are_counted(metrics):
+    assert value(metrics, "source_stream_restarts_total") == 0.0
+    metrics.watch_streams(lambda: 3)
+    assert value(metrics, "source_stream_restarts_total") == 3.0
+
+
 def test_the_version_is_a_label(metrics):
     assert value(metrics, "build_info", version="1.2.3") == 1.0
 
