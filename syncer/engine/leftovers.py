@@ -90,7 +90,7 @@ class Leftovers:
         finally:
             self._note(reconciler.entries)
         if failure is not None:
-            raise place.applier.down or SourceUnavailable(failure)
+            raise place.applier.down or SourceUnavailable(failure.removeprefix("source: "))
         self._addresses = self._addresses - noted | {one.observed.address for one in collector.held}
         self._judged = gone
 
