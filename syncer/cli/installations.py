@@ -15,8 +15,9 @@ from syncer.cli.listing import installations_text, of_porter
 from syncer.cli.options import Common, Namespace, Output, PorterSemantics, switch
 from syncer.cli.session import begin, wait_for, write
 from syncer.config.model import Config
+from syncer.core.rows import InstallationFilter, InstallationRow
 from syncer.sources.porter.compat import installations_json
-from syncer.sources.porter.listing import InstallationFilter, InstallationRow, list_installations
+from syncer.sources.porter.listing import list_installations
 
 
 def installations_list(

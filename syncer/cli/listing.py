@@ -12,7 +12,7 @@ from typing import Final
 from backends.secret_value import SecretValue
 from syncer.cli.formats import Data, shaped, table
 from syncer.cli.options import OutputFormat
-from syncer.sources.porter.listing import InstallationRow, OutputRow, RunRow
+from syncer.core.rows import InstallationRow, OutputRow, RunRow
 
 MASK: Final = "******"
 _LONGEST_VALUE: Final = 60

@@ -64,7 +64,7 @@ def outputs_show(
     config = begin(common)
     if porter_semantics:
         rows = wait_for(fetch_as_porter(config, wanted))
-        values = {row.name: row.value for row in rows}
+        values = {row.name: row.value for row in rows if row.value is not None}
         if output not in values:
             raise CommandFailed(f"{wanted}: there is no output {output!r}")
         write(values[output].reveal())

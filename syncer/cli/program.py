@@ -17,7 +17,7 @@ from syncer import __version__
 from syncer.cli import help_texts
 from syncer.cli.errors import FAILED, INTERRUPTED, OK, USAGE, CommandFailed, UsageError
 from syncer.config.errors import ConfigError
-from syncer.core.errors import SourceError
+from syncer.core.errors import NothingToRead, SourceError
 
 _COMMANDS: Final = (
     ("once", help_texts.ONCE),
@@ -101,6 +101,6 @@ def _explained(error: Exception) -> tuple[str, int]:
             return f"source: {reason}\n", FAILED
         case SinkError(reason=reason):
             return f"sink: {reason}\n", FAILED
-        case CommandFailed():
+        case CommandFailed() | NothingToRead():
             return f"{error}\n", FAILED
     return f"unexpected {type(error).__name__}; its details may hold secrets and are not shown\n", FAILED

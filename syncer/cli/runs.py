@@ -15,8 +15,9 @@ from syncer.cli.options import Common, Namespace, Output, PorterSemantics
 from syncer.cli.session import begin, wait_for, write
 from syncer.config.model import Config
 from syncer.core.model import InstallationKey
+from syncer.core.rows import RunRow
 from syncer.sources.porter.compat import runs_json
-from syncer.sources.porter.listing import RunRow, list_runs
+from syncer.sources.porter.listing import list_runs
 
 
 def runs_list(

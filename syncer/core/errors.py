@@ -11,6 +11,18 @@ with credentials.
 from __future__ import annotations
 
 
+class NothingToRead(Exception):
+    """The source was read, and what was asked for is not to be had. The message says why."""
+
+
+class NoSuchInstallation(NothingToRead):
+    """There is no installation of that name."""
+
+
+class NoSuchRun(NothingToRead):
+    """There is no such run, it is another installation's or of an earlier life, or it did not succeed."""
+
+
 class SourceError(Exception):
     """The source gave no complete answer, so nothing may be derived from it."""
 

@@ -24,7 +24,8 @@ from syncer.sources.porter import mongodb
 from syncer.sources.porter import store as ask
 from syncer.sources.porter.compat import installations_json, outputs_json, runs_json
 from syncer.sources.porter.dump import DumpStore
-from syncer.sources.porter.listing import InstallationFilter, list_installations, list_outputs, list_runs
+from syncer.core.rows import InstallationFilter
+from syncer.sources.porter.listing import list_installations, list_outputs, list_runs
 from syncer.sources.porter.mongodb import MongoStore
 from syncer.sources.porter.secrets.filesystem import FilesystemSecrets
 from syncer.sources.porter.source import PorterSource

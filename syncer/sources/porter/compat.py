@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
-from syncer.sources.porter.listing import InstallationRow, OutputRow, RunRow
+from syncer.core.rows import InstallationRow, OutputRow, RunRow
 
 _SHORT: Final = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _ESCAPED: Final = re.compile('["\\\\\x00-\x1f<>&\u2028\u2029\ud800-\udfff]')
@@ -76,7 +76,7 @@ def _output(row: OutputRow) -> Mapping[str, object]:
         "name": row.name,
         "type": row.type,
         "sensitive": row.sensitive,
-        "value": row.value.reveal().decode("utf-8", "surrogateescape"),
+        "value": "" if row.value is None else row.value.reveal().decode("utf-8", "surrogateescape"),
     }
 
 

@@ -25,7 +25,7 @@ from syncer.core.errors import SourceError, SourceRefused, SourceUnavailable
 from syncer.core.model import InstallationKey
 from syncer.sources.porter import store
 from syncer.sources.porter.documents import parse_key
-from syncer.sources.porter.store import COLLECTIONS, TOLERANT, Document, Query
+from syncer.sources.porter.store import COLLECTIONS, TOLERANT, Document, Page, Query
 
 _KEY: Final = "(namespace, installation)"
 _INDEXED: Final[Mapping[str, tuple[str, ...]]] = {
@@ -108,7 +108,7 @@ class DumpStore:
         ]
         if self._opened(query.collection) is not file:
             raise SourceUnavailable(f"{file.path} was changed while it was read")
-        return found
+        return found if query.page is None else _stretch(found, query.name_field, query.page)
 
     def _opened(self, collection: str) -> _File:
         path = self._path(collection)
@@ -227,6 +227,23 @@ def _condition(query: Query) -> Callable[[Document], bool]:
         return True
 
     return satisfies
+
+
+def _stretch(found: Sequence[Document], name_field: str, page: Page) -> list[Document]:
+    """As MongoDB orders and compares: text is greater than whatever is none."""
+
+    def place(document: Document) -> tuple[bytes, bytes]:
+        return _ordered(document.get("namespace")), _ordered(document.get(name_field))
+
+    ordered = sorted(found, key=place)
+    if page.beyond is not None:
+        behind = (_ordered(page.beyond.namespace), _ordered(page.beyond.name))
+        ordered = [document for document in ordered if place(document) > behind]
+    return ordered[: page.size]
+
+
+def _ordered(text: object) -> bytes:
+    return b"\1" + text.encode("utf-8", "surrogateescape") if type(text) is str else b""
 
 
 def _why(error: Exception) -> str:

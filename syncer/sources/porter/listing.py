@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Final
 
 from backends.secret_value import SecretValue
 from syncer.core.errors import SourceRefused
 from syncer.core.model import Found, InstallationKey, InstallationState, Missing, OutputRef, Unresolved
 from syncer.core.ports import ValueResolver
+from syncer.core.rows import InstallationFilter, InstallationPage, InstallationRow, OutputRow, RunRow
 from syncer.sources.porter import store as ask
 from syncer.sources.porter.bundle import Bundle
 from syncer.sources.porter.documents import is_name, parse_key, state_of
 from syncer.sources.porter.reader import read_bundles, read_outputs
-from syncer.sources.porter.store import Document, Query, Store, batches
+from syncer.sources.porter.store import Document, Page, Query, Store, batches
 from syncer.sources.porter.times import nanoseconds, normalised
 from syncer.sources.porter.values import Sealed, judge, unsealed
 
@@ -44,70 +45,28 @@ _ONE_OR_TWO: Final = (1, 2)
 _RUNNING: Final = {"install": "installing", "upgrade": "upgrading", "uninstall": "uninstalling"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstallationFilter:
-    """Which installations to list."""
-
-    namespace: str | None = None
-    """None: every one."""
-    name: str | None = None
-    """A regular expression that must occur in the name."""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    """All have to agree."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstallationRow:
-    """One line of `porter installations list`; texts are "" and times zero where nothing is stored."""
-
-    schema_version: str
-    id: str
-    name: str
-    namespace: str
-    uninstalled: bool
-    bundle: Mapping[str, str]
-    custom: object
-    labels: Mapping[str, str]
-    credential_sets: tuple[str, ...]
-    parameter_sets: tuple[str, ...]
-    status: Mapping[str, str | None]
-    """Field by field as Porter names and orders them."""
-    state: InstallationState
-    display_status: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRow:
-    """One line of `porter installations runs list`."""
-
-    id: str
-    bundle: str
-    """Its reference; "" for a bundle that was never in a registry."""
-    version: str
-    action: str
-    started: str
-    stopped: str | None
-    status: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutputRow:
-    """One line of `porter installations outputs list`."""
-
-    name: str
-    type: str
-    sensitive: bool
-    value: SecretValue
-
-
 async def list_installations(store: Store, wanted: InstallationFilter) -> Sequence[InstallationRow]:
     """Newest change first. Raises `SourceRefused` for a name that is no regular expression."""
-    matches = _name_pattern(wanted.name)
-    any_of = {} if wanted.namespace is None else {"namespace": (wanted.namespace,)}
-    documents = await store.find(Query(collection=ask.INSTALLATIONS, fields=_FIELDS, any_of=any_of))
-    rows = [_installation(document) for document in documents]
-    chosen = [row for row in rows if matches.search(row.name) and wanted.labels.items() <= row.labels.items()]
+    chosen = _chosen(await store.find(_wanted(wanted)), wanted)
     return sorted(chosen, key=lambda row: nanoseconds(row.status["modified"]) or 0, reverse=True)
+
+
+async def page_installations(
+    store: Store, wanted: InstallationFilter, *, size: int, beyond: InstallationKey | None
+) -> InstallationPage:
+    """By namespace and name, `size` at most, behind `beyond`. Those without a proper name are left out."""
+    rows: list[InstallationRow] = []
+    more = True
+    while more and len(rows) <= size:  # one beyond the page tells that there is another
+        page = Page(size=size + 1, beyond=beyond)
+        documents = await store.find(replace(_wanted(wanted), page=page))
+        named = {key: found for found in documents if (key := parse_key(found, "name")) is not None}
+        rows += _chosen(named.values(), wanted)
+        more = len(documents) > size and bool(named)
+        beyond = next(reversed(named), None)
+    last = rows[size - 1] if len(rows) > size else None
+    behind = None if last is None else InstallationKey(last.namespace, last.name)
+    return InstallationPage(rows=rows[:size], next=behind)
 
 
 async def list_runs(store: Store, key: InstallationKey) -> Sequence[RunRow]:
@@ -124,8 +83,12 @@ async def list_runs(store: Store, key: InstallationKey) -> Sequence[RunRow]:
     return sorted(rows, key=lambda row: nanoseconds(row.started) or 0, reverse=True)
 
 
-async def list_outputs(store: Store, resolver: ValueResolver, key: InstallationKey) -> Sequence[OutputRow]:
+async def list_outputs(
+    store: Store, resolver: ValueResolver, key: InstallationKey, *, sensitive: bool = True
+) -> Sequence[OutputRow]:
     """Of every output the newest there is, described by the bundle of the last run.
+
+    Without `sensitive` no value is read of outputs that are.
 
     Raises `SourceRefused` if there is no run yet, or if one output cannot be resolved.
     """
@@ -133,7 +96,7 @@ async def list_outputs(store: Store, resolver: ValueResolver, key: InstallationK
     if not runs:
         raise SourceRefused(f"installation {key} has no run")
     listed = await store.find(Query(collection=ask.OUTPUTS, fields=_OUTPUT_FIELDS, keys=(key,)))
-    return await _outputs(store, resolver, listed, key=key, run_id=max(map(_id, runs)))
+    return await _outputs(store, resolver, listed, key=key, run_id=max(map(_id, runs)), sensitive=sensitive)
 
 
 async def list_run_outputs(store: Store, resolver: ValueResolver, run_id: str) -> Sequence[OutputRow]:
@@ -159,6 +122,7 @@ async def _outputs(
     *,
     key: InstallationKey,
     run_id: str,
+    sensitive: bool = True,
 ) -> Sequence[OutputRow]:
     """Of the outputs listed the newest of each name, as the bundle of the run declares them."""
     bundle = (await read_bundles(store, [run_id])).get(run_id)
@@ -166,11 +130,13 @@ async def _outputs(
         raise SourceRefused(f"run {run_id}: {bundle or 'the run is missing'}")
     ordered = sorted(listed, key=lambda document: _text(document.get("resultId")))
     latest = {_text(document.get("name")): document for document in ordered}
-    values = await _values(store, resolver, key, latest.values())
+    shown = {name: declared for name in latest if (declared := bundle.shown(name)) is not None}
+    unasked = {name for name, declared in shown.items() if declared.sensitive and not sensitive}
+    read = [document for name, document in latest.items() if name not in unasked]
+    values = await _values(store, resolver, key, read)
     return [
-        OutputRow(name=name, type=declared.type, sensitive=declared.sensitive, value=values[name])
-        for name in sorted(values, key=str.encode)
-        if (declared := bundle.shown(name)) is not None
+        OutputRow(name=name, type=declared.type, sensitive=declared.sensitive, value=values.get(name))
+        for name, declared in sorted(shown.items(), key=lambda item: item[0].encode())
     ]
 
 
@@ -216,6 +182,18 @@ def _ref(key: InstallationKey, document: Document) -> OutputRef:
     if not is_name(name) or not is_name(run_id) or not is_name(result_id):
         raise SourceRefused(f"installation {key} has an output document without name, run or result")
     return OutputRef(key, run_id, result_id, name, None)
+
+
+def _wanted(wanted: InstallationFilter) -> Query:
+    any_of = {} if wanted.namespace is None else {"namespace": (wanted.namespace,)}
+    fields = _FIELDS if wanted.custom else tuple(name for name in _FIELDS if name != "custom")
+    return Query(collection=ask.INSTALLATIONS, fields=fields, any_of=any_of)
+
+
+def _chosen(documents: Iterable[Document], wanted: InstallationFilter) -> list[InstallationRow]:
+    matches = _name_pattern(wanted.name)
+    rows = map(_installation, documents)
+    return [row for row in rows if matches.search(row.name) and wanted.labels.items() <= row.labels.items()]
 
 
 def _name_pattern(name: str | None) -> re.Pattern[str]:

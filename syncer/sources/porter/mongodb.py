@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 from urllib.parse import parse_qsl
 
 import bson.errors
-from pymongo import DESCENDING, AsyncMongoClient
+from pymongo import ASCENDING, DESCENDING, AsyncMongoClient
 from pymongo.asynchronous.command_cursor import AsyncCommandCursor
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
@@ -79,6 +79,9 @@ class MongoStore:
                 found = collection.find(_filter(query), projection)
                 if query.newest:
                     found = found.sort("_id", DESCENDING).limit(1)
+                elif query.page is not None:
+                    order = [("namespace", ASCENDING), (query.name_field, ASCENDING)]
+                    found = found.sort(order).limit(query.page.size)
                 return await found.to_list()
 
     async def watch(self, collection: str, fields: tuple[str, ...], /) -> AsyncIterator[Document]:
@@ -215,14 +218,22 @@ def _filter(query: Query) -> dict[str, object]:
     }
     for name, text in query.after.items():
         conditions.setdefault(name, {})["$gt"] = text
-    found: dict[str, object] = dict(conditions)
-    if query.keys is None:
-        return found
-    groups: list[dict[str, object]] = [
-        {"namespace": namespace, query.name_field: {"$in": names}}
-        for namespace, names in query.names_by_namespace.items()
-    ]
-    return found | (groups[0] if len(groups) == 1 else {"$or": groups})
+    groups = _groups(query)
+    if groups is None:
+        return {**conditions}
+    return {**conditions, **(groups[0] if len(groups) == 1 else {"$or": groups})}
+
+
+def _groups(query: Query) -> list[dict[str, object]] | None:
+    """What must be true of namespace and name, one or the other; None: they may be any."""
+    if query.keys is not None:
+        grouped = query.names_by_namespace.items()
+        return [{"namespace": namespace, query.name_field: {"$in": names}} for namespace, names in grouped]
+    if query.page is None or query.page.beyond is None:
+        return None
+    beyond = query.page.beyond
+    later: dict[str, object] = {"namespace": {"$gt": beyond.namespace}}
+    return [{"namespace": beyond.namespace, query.name_field: {"$gt": beyond.name}}, later]
 
 
 def _judge_rights(info: object) -> Finding:

@@ -61,6 +61,15 @@ _Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A stretch of a collection, in the order of namespace and name, bytewise."""
+
+    size: int
+    beyond: InstallationKey | None = None
+    """It begins behind this one; None: at the beginning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """All documents of a collection that satisfy every condition given."""
 
@@ -75,6 +84,8 @@ class Query:
     """Field to a text that it must be greater than, bytewise."""
     newest: bool = False
     """Of those whose `_id` satisfies `after`, only the one with the greatest."""
+    page: Page | None = None
+    """Only this stretch, in its order. None: all, in no order."""
 
     @property
     def name_field(self) -> str:
@@ -99,7 +110,7 @@ class Store(Protocol):
         ...
 
     async def find(self, query: Query) -> Sequence[Document]:
-        """Every document that satisfies the query, in no particular order.
+        """Every document that satisfies the query, in no particular order but its page's.
 
         Raises `SourceUnavailable` or `SourceRefused` where the answer would not be complete.
         """

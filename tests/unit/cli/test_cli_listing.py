@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from backends.secret_value import SecretValue
 from syncer.cli.listing import MASK, ShownOutput, masked, outputs_data, outputs_text, when
-from syncer.sources.porter.listing import OutputRow
+from syncer.core.rows import OutputRow
 
 NOON = "2026-11-24T12:00:00Z"
 AT_NOON = 1795521600.0

@@ -14,11 +14,10 @@ from porter_world import DB, PLAIN, SENSITIVE, Secrets, World, bundle
 from backends.secret_value import SecretValue
 from syncer.core.errors import SourceRefused
 from syncer.core.model import InstallationKey
+from syncer.core.rows import InstallationFilter, OutputRow
 from syncer.sources.porter.compat import installations_json, outputs_json, runs_json
 from syncer.sources.porter.dump import DumpStore
 from syncer.sources.porter.listing import (
-    InstallationFilter,
-    OutputRow,
     list_installations,
     list_outputs,
     list_run_outputs,
