@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, assert_never
 
-from syncer.core.errors import NoSuchInstallation, NoSuchRun, NothingToRead
+from syncer.core.errors import NoSuchInstallation, NoSuchRun, NothingToRead, SourceRefused
 from syncer.core.model import (
     Installation,
     InstallationKey,
@@ -20,9 +20,22 @@ from syncer.core.model import (
     Rule,
     SelectedOutput,
 )
-from syncer.core.rows import InstallationFilter, InstallationPage, OutputRow, RunRow, SelectedOutputs
+from syncer.core.rows import (
+    InstallationFilter,
+    InstallationPage,
+    InstallationRow,
+    OutputRow,
+    RunRow,
+    SelectedOutputs,
+)
 from syncer.core.selection import Selected, Unborn, Withdrawn, Withheld, select
-from syncer.sources.porter.listing import list_outputs, list_runs, page_installations, run_owner
+from syncer.sources.porter.listing import (
+    list_installations,
+    list_outputs,
+    list_runs,
+    page_installations,
+    run_owner,
+)
 from syncer.sources.porter.source import PorterSource
 
 _EVERYTHING: Final = Rule(name="", targets=())
@@ -39,6 +52,10 @@ class Reader:
     ) -> InstallationPage:
         """By namespace and name, `size` at most, behind `beyond`."""
         return await page_installations(self._source.store, wanted, size=size, beyond=beyond)
+
+    async def every_installation(self, wanted: InstallationFilter) -> Sequence[InstallationRow]:
+        """Newest change first."""
+        return await list_installations(self._source.store, wanted)
 
     async def runs(self, key: InstallationKey) -> Sequence[RunRow]:
         """Last started first. Raises `NoSuchInstallation`."""
@@ -76,8 +93,16 @@ class Reader:
         return await self._source.values(wanted)
 
     async def as_porter(self, key: InstallationKey, *, sensitive: bool) -> Sequence[OutputRow]:
-        """The newest outputs, whatever became of their runs. Raises `SourceRefused` where Porter fails."""
-        return await list_outputs(self._source.store, self._source.resolver, key, sensitive=sensitive)
+        """The newest outputs, whatever became of their runs.
+
+        Raises `NoSuchInstallation`, or `NothingToRead` where Porter fails.
+        """
+        if key not in await self._source.load([key]):
+            raise NoSuchInstallation(f"there is no installation {key}")
+        try:
+            return await list_outputs(self._source.store, self._source.resolver, key, sensitive=sensitive)
+        except SourceRefused as error:
+            raise NothingToRead(error.reason) from None
 
 
 def _of_run(loaded: Loaded | None, run_id: str) -> Mapping[str, SelectedOutput]:

@@ -48,6 +48,8 @@ class Wanted:
     revision: str
     output: str = ""
     """As in the mark: which output, where each has a secret of its own and it is no template."""
+    description: str = ""
+    """What `describing` says of the installation, for a target that shows it."""
 
     @property
     def used(self) -> Iterator[SelectedOutput]:
@@ -90,7 +92,7 @@ def map_target(outputs: OutputSet, rule: Rule, target: Target, policy: Policy) -
         problem = str(refused)
     problem = problem or _missing(entries, outputs) or _meeting(entries, target)
     if problem is None:
-        return tuple(_wanted(outputs, rule, target, entries))
+        return tuple(_wanted(outputs, rule, target, entries, address))
     # A target that is held keeps all its places: nobody else may take one of them meanwhile.
     places = {target.naming.same(place.path): place for place, _, _ in entries}
     return tuple(
@@ -155,7 +157,8 @@ def _entries(outputs: OutputSet, target: Target) -> tuple[tuple[str, KeySource],
     """Final key names and what they hold; may hold one name twice, which `_meeting` finds."""
     if target.keys is not None:
         return tuple(sorted(target.keys.items(), key=lambda item: item[0]))
-    styled = ((_style(name, target.key_style), FromOutput(name)) for name in sorted(outputs.outputs))
+    names = sorted(name for name, one in outputs.outputs.items() if not (target.shows and one.sensitive))
+    styled = ((_style(name, target.key_style), FromOutput(name)) for name in names)
     if target.layout is Layout.PER_OUTPUT:
         return tuple(styled)
     return tuple((target.naming.key(name), source) for name, source in styled)
@@ -191,8 +194,10 @@ def _meeting(entries: tuple[_Entry, ...], target: Target) -> str | None:
     return "; ".join(met) or None
 
 
-def _wanted(outputs: OutputSet, rule: Rule, target: Target, entries: tuple[_Entry, ...]) -> Iterator[Wanted]:
-    for address, output, keys in _secrets(entries, target):
+def _wanted(
+    outputs: OutputSet, rule: Rule, target: Target, entries: tuple[_Entry, ...], bundled: Address | None
+) -> Iterator[Wanted]:
+    for address, output, keys in _secrets(entries, bundled):
         yield Wanted(
             address=address,
             rule=rule,
@@ -205,15 +210,14 @@ def _wanted(outputs: OutputSet, rule: Rule, target: Target, entries: tuple[_Entr
 
 
 def _secrets(
-    entries: tuple[_Entry, ...], target: Target
+    entries: tuple[_Entry, ...], bundled: Address | None
 ) -> Iterator[tuple[Address, str, dict[str, KeySource]]]:
-    """Address, output (`Wanted.output`) and keys of each secret."""
-    if target.layout is Layout.PER_OUTPUT:
-        for address, _, source in entries:
-            yield address, source.output if isinstance(source, FromOutput) else "", {PER_OUTPUT_KEY: source}
-    else:
-        for address in dict.fromkeys(address for address, _, _ in entries):
-            yield address, "", {key: source for _, key, source in entries}
+    """Address, output (`Wanted.output`) and keys of each secret; `bundled` is where all go, if they do."""
+    if bundled is not None:
+        yield bundled, "", {key: source for _, key, source in entries}
+        return
+    for address, _, source in entries:
+        yield address, source.output if isinstance(source, FromOutput) else "", {PER_OUTPUT_KEY: source}
 
 
 def _revision(outputs: OutputSet, target: Target, keys: Mapping[str, KeySource]) -> str:

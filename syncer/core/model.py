@@ -142,6 +142,8 @@ class OutputSet:
     run_id: str
     result_id: str
     """The newest succeeded result, also where outputs are carried over from older ones."""
+    action: str
+    """Of that result's run."""
     outputs: Mapping[str, SelectedOutput]
 
 
@@ -241,6 +243,9 @@ class Target:
     conflict_policy: ConflictPolicy = ConflictPolicy.REFUSE
     restart: tuple[Workloads, ...] = ()
     """Who is restarted when the content of a secret changed."""
+    shows: str | None = None
+    """Name of the sink whose secrets are shown here, beside the values of plain outputs; for targets that
+    describe what is published. They never get a sensitive value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

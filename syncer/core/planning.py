@@ -27,6 +27,7 @@ from syncer.core.changes import (
     Update,
     subject_of,
 )
+from syncer.core.describing import ATTRIBUTE
 from syncer.core.mapping import Mapped, Unmappable, Wanted, output_names
 from syncer.core.model import (
     ConflictPolicy,
@@ -199,6 +200,11 @@ def _data(wanted: Wanted, states: Mapping[OutputRef, OutputState]) -> dict[str, 
     }
 
 
+def _attributes(wanted: Wanted) -> Mapping[str, str]:
+    described = {ATTRIBUTE: wanted.description} if wanted.description else {}
+    return {**wanted.target.attributes, **described}
+
+
 def _too_large(wanted: Wanted, data: Mapping[str, SecretValue]) -> str | None:
     limits = wanted.target.capabilities
     total = sum(map(len, data.values()))
@@ -225,9 +231,7 @@ def _write(
     mine = observed.mark if observed is not None and observed.ours else None
     kept_id = mine.content_id if mine is not None and not keys else fresh_id
     subject = subject_of(wanted)
-    desired = DesiredSecret(
-        mark=_mark(wanted, owner, kept_id), data=data, attributes=wanted.target.attributes
-    )
+    desired = DesiredSecret(mark=_mark(wanted, owner, kept_id), data=data, attributes=_attributes(wanted))
     if observed is None:
         return Create(subject=subject, desired=desired, reason="not there yet", keys=keys)
     if mine is None:

@@ -20,6 +20,8 @@ class InstallationFilter:
     """None: every one."""
     name: str | None = None
     """A regular expression that must occur in the name."""
+    text: str = ""
+    """What must occur in the name as it stands."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """All have to agree."""
     custom: bool = True

@@ -82,7 +82,12 @@ def select(loaded: Loaded, rule: Rule) -> Selection:
     taken = _latest(results if rule.carry_over else results[:1], loaded)
     kept = {name: output for name, output in taken.items() if _wanted(rule.outputs, name, output.sensitive)}
     outputs = OutputSet(
-        key=loaded.key, id=loaded.id, run_id=results[0].run_id, result_id=results[0].id, outputs=kept
+        key=loaded.key,
+        id=loaded.id,
+        run_id=results[0].run_id,
+        result_id=results[0].id,
+        action=results[0].action,
+        outputs=kept,
     )
     return Selected(outputs, lacking=len(kept) < len(loaded.declared))
 

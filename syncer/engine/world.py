@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from backends.contract import Layout, Mark
 from backends.errors import NameRefused
+from syncer.core.describing import described
 from syncer.core.disposal import Standing
 from syncer.core.mapping import Mapped, Unmappable, map_target, target_address
 from syncer.core.model import (
@@ -125,7 +126,7 @@ def world_of(
 ) -> World:
     claims: dict[str, list[Mapped]] = {}
     for one in loaded.values():
-        for mapped in _claims(one, policy):
+        for mapped in described([*_claims(one, policy)]):
             claims.setdefault(mapped.target.sink, []).append(mapped)
     return World(
         policy=policy, ids=ids, loaded=loaded, claims={sink: tuple(found) for sink, found in claims.items()}
@@ -160,7 +161,7 @@ def _withheld(loaded: Loaded, rule: Rule, target: Target, policy: Policy, reason
         address=_address_or_none(loaded.key, rule, target, policy),
         rule=rule,
         target=target,
-        outputs=OutputSet(key=loaded.key, id=identity, run_id="", result_id="", outputs={}),
+        outputs=OutputSet(key=loaded.key, id=identity, run_id="", result_id="", action="", outputs={}),
         reason=reason,
     )
 

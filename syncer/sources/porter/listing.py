@@ -193,7 +193,13 @@ def _wanted(wanted: InstallationFilter) -> Query:
 def _chosen(documents: Iterable[Document], wanted: InstallationFilter) -> list[InstallationRow]:
     matches = _name_pattern(wanted.name)
     rows = map(_installation, documents)
-    return [row for row in rows if matches.search(row.name) and wanted.labels.items() <= row.labels.items()]
+    return [
+        row
+        for row in rows
+        if matches.search(row.name)
+        and wanted.text in row.name
+        and wanted.labels.items() <= row.labels.items()
+    ]
 
 
 def _name_pattern(name: str | None) -> re.Pattern[str]:

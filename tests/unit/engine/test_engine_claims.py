@@ -29,7 +29,7 @@ def claim(key: InstallationKey, path: str | None) -> Mapped:
         address=None if path is None else Address("s", path),
         rule=Rule(name="r", targets=(target,)),
         target=target,
-        outputs=OutputSet(key=key, id="1", run_id="", result_id="", outputs={}),
+        outputs=OutputSet(key=key, id="1", run_id="", result_id="", action="", outputs={}),
         reason="",
     )
 
