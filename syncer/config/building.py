@@ -14,17 +14,24 @@ from backends.clients.azure_options import AzureOptions
 from backends.clients.kubernetes_options import KubernetesOptions
 from backends.clients.surroundings import Surroundings
 from backends.clients.vault_options import VaultOptions
+from syncer.config.custom_resources import NAME, beside, custom_resource_rule
 from syncer.config.errors import FieldPath
 from syncer.config.kinds import CheckedSink, CheckedTarget
 from syncer.config.model import (
+    AccessConfig,
+    ApiConfig,
     AzureSecretsConfig,
+    CertificateClientConfig,
+    CertificatesAccessConfig,
     Config,
     DumpSourceConfig,
     ElectionConfig,
     FileElectionConfig,
     FilesystemSecretsConfig,
+    KubernetesAccessConfig,
     KubernetesSecretsConfig,
     LeaseElectionConfig,
+    LoopbackAccessConfig,
     MongoSourceConfig,
     NoElectionConfig,
     NoSecretsConfig,
@@ -33,6 +40,7 @@ from syncer.config.model import (
     SinkConfig,
     SourceConfig,
     TelemetryConfig,
+    TlsConfig,
     VaultSecretsConfig,
 )
 from syncer.config.process import FileElection, LeaseElection, NoElection
@@ -43,7 +51,6 @@ from syncer.config.schema import (
     FilesystemSecrets,
     KeyTemplate,
     KubernetesSecrets,
-    MatchSettings,
     MongoSource,
     NoSecrets,
     OutputSettings,
@@ -54,6 +61,13 @@ from syncer.config.schema import (
     TargetEntry,
     VaultSecrets,
 )
+from syncer.config.serving import (
+    ApiSettings,
+    CertificatesAccess,
+    KubernetesAccess,
+    LoopbackAccess,
+)
+from syncer.config.settings import MatchSettings
 from syncer.core.model import FromOutput, GuardLimits, KeySource, Match, OutputFilter, Policy, Rule, Target
 from syncer.core.templates import parse_value
 
@@ -68,6 +82,8 @@ def build_config(
     sinks: Mapping[str, CheckedSink],
     targets: Mapping[FieldPath, CheckedTarget],
     surroundings: Surroundings,
+    *,
+    resources: CheckedSink | None,
 ) -> Config:
     """The configuration of a file without any mistake left in it; paths in `file` are absolute."""
     election = _election(file.leader_election, file.instance, surroundings)
@@ -75,14 +91,15 @@ def build_config(
     lock = {election.path} if isinstance(election, FileElectionConfig) else set()
     return Config(
         path=path,
-        policy=_policy(file, targets),
+        policy=_policy(file, targets, _shown(file, sinks, resources)),
         source=_source(file.source, surroundings),
-        sinks=tuple(_sink(entry, sinks[entry.name]) for entry in file.sinks),
+        sinks=(*(_sink(entry, sinks[entry.name]) for entry in file.sinks), *_resource_sink(resources)),
         poll_interval=file.source.poll_interval,
         deletion_check_interval=file.source.deletion_check_interval,
         resync_interval=file.resync_interval,
         election=election,
         telemetry=TelemetryConfig(listen=file.telemetry.listen, events=file.telemetry.events),
+        api=_api(file.api, file.namespaces),
         files=(path, *sorted(surroundings.located - lock)),
     )
 
@@ -95,6 +112,22 @@ def _sink(entry: SinkEntry, sink: CheckedSink) -> SinkConfig:
         options=sink.options,
         writes_per_second=entry.max_writes_per_second,
     )
+
+
+def _resource_sink(sink: CheckedSink | None) -> tuple[SinkConfig, ...]:
+    if sink is None:
+        return ()
+    assert sink.options is not None
+    return (SinkConfig(name=NAME, kind=sink.kind, options=sink.options),)
+
+
+def _shown(
+    file: ConfigFile, sinks: Mapping[str, CheckedSink], resources: CheckedSink | None
+) -> tuple[Rule, ...]:
+    if resources is None:
+        return ()
+    shown = beside(file.custom_resources, sinks)
+    return (custom_resource_rule(_match(file.custom_resources.match), resources, shown),)
 
 
 # --- the running process -------------------------------------------------------------------
@@ -121,6 +154,42 @@ def _election(
         case NoElection():
             return NoElectionConfig()
     assert_never(settings)
+
+
+def _api(settings: ApiSettings, namespaces: Mapping[str, str]) -> ApiConfig:
+    return ApiConfig(
+        enabled=settings.enabled,
+        listen=settings.listen,
+        tls=None
+        if settings.tls is None
+        else TlsConfig(
+            certificate=settings.tls.certificate, key=settings.tls.key, client_ca=settings.tls.client_ca
+        ),
+        access=_access(settings.access, namespaces),
+        porter_service=settings.porter_service.enabled,
+        porter_service_sensitive=settings.porter_service.sensitive,
+        reflection=settings.reflection,
+    )
+
+
+def _access(
+    access: KubernetesAccess | CertificatesAccess | LoopbackAccess, namespaces: Mapping[str, str]
+) -> AccessConfig:
+    match access:
+        case KubernetesAccess():
+            connection = _part(KubernetesOptions, access)
+            return KubernetesAccessConfig(
+                audience=access.audience, namespaces=namespaces, connection=connection
+            )
+        case CertificatesAccess():
+            clients = tuple(
+                CertificateClientConfig(name=one.name, namespaces=one.namespaces, sensitive=one.sensitive)
+                for one in access.clients
+            )
+            return CertificatesAccessConfig(clients=clients)
+        case LoopbackAccess():
+            return LoopbackAccessConfig(sensitive=access.sensitive)
+    assert_never(access)
 
 
 # --- source --------------------------------------------------------------------------------
@@ -172,10 +241,11 @@ def _part(options: type[_Options], settings: BaseModel) -> _Options:
 # --- policy --------------------------------------------------------------------------------
 
 
-def _policy(file: ConfigFile, targets: Mapping[FieldPath, CheckedTarget]) -> Policy:
+def _policy(file: ConfigFile, targets: Mapping[FieldPath, CheckedTarget], added: tuple[Rule, ...]) -> Policy:
+    rules = (_rule(rule, ("rules", number), targets) for number, rule in enumerate(file.rules))
     return Policy(
         instance=file.instance,
-        rules=tuple(_rule(rule, ("rules", number), targets) for number, rule in enumerate(file.rules)),
+        rules=(*rules, *added),
         namespaces=file.namespaces,
         guard=GuardLimits(
             max_deletions=file.guard.max_deletions,

@@ -14,6 +14,7 @@ from backends.clients.surroundings import Surroundings
 from backends.loading import find_kind
 from syncer.config.building import build_config
 from syncer.config.checks import check_addresses, check_rule_names
+from syncer.config.custom_resources import check_custom_resources
 from syncer.config.document import MAX_BYTES, parse_document
 from syncer.config.errors import ConfigError, Problem
 from syncer.config.kinds import FindKind, anchored, check_sinks, check_targets
@@ -41,11 +42,12 @@ def load_config(path: Path, environ: Mapping[str, str], kinds: FindKind = find_k
         file = anchored(file, (), document)
     sinks = check_sinks(document, kinds)
     targets = check_targets(document, sinks)
+    resources = check_custom_resources(document, sinks, kinds)
     check_rule_names(document)
     check_addresses(document, targets)
     document.raise_problems()
     assert file is not None
-    return build_config(path.absolute(), file, sinks, targets, surroundings)
+    return build_config(path.absolute(), file, sinks, targets, surroundings, resources=resources)
 
 
 def _read(path: Path) -> bytes:

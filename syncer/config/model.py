@@ -149,6 +149,67 @@ class TelemetryConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TlsConfig:
+    """PEM files of the API."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None
+    """None: client certificates are not asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesAccessConfig:
+    """Callers of the API are users of a cluster."""
+
+    audience: str
+    namespaces: Mapping[str, str]
+    """Porter namespace to that of Kubernetes in which rights are looked up; others stay themselves."""
+    connection: KubernetesOptions = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateClientConfig:
+    """One caller of the API, by the common name of its certificate."""
+
+    name: str
+    namespaces: tuple[str, ...]
+    sensitive: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificatesAccessConfig:
+    """Callers of the API are named one by one."""
+
+    clients: tuple[CertificateClientConfig, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopbackAccessConfig:
+    """Whoever connects from this machine is a caller of the API."""
+
+    sensitive: bool
+
+
+AccessConfig = KubernetesAccessConfig | CertificatesAccessConfig | LoopbackAccessConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiConfig:
+    """The gRPC API."""
+
+    enabled: bool
+    """Whether `syncer run` serves it."""
+    listen: str
+    """`HOST:PORT`."""
+    tls: TlsConfig | None
+    access: AccessConfig
+    porter_service: bool
+    porter_service_sensitive: bool
+    reflection: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything one configuration file says. Durations are seconds."""
 
@@ -161,5 +222,6 @@ class Config:
     resync_interval: float
     election: ElectionConfig
     telemetry: TelemetryConfig
+    api: ApiConfig
     files: tuple[Path, ...]
     """Every path the file names, itself included: what has to be read again when it changes."""

@@ -13,7 +13,7 @@ from syncer.config.settings import DnsLabel, Settings
 
 _LEASE_JITTER: Final = 1.2
 _DNS_NAME_PATTERN: Final = r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$"
-_ADDRESS_PATTERN: Final = r"^(\[[0-9a-fA-F:.]+\]|[-.A-Za-z0-9]+):[0-9]{1,5}$"
+ADDRESS_PATTERN: Final = r"^(\[[0-9a-fA-F:.]+\]|[-.A-Za-z0-9]+):[0-9]{1,5}$"
 
 
 class LeaseElection(KubernetesOptions):
@@ -60,7 +60,7 @@ class NoElection(Settings):
 class TelemetrySettings(Settings):
     """What `syncer run` tells."""
 
-    listen: Annotated[StrictStr, Field(pattern=_ADDRESS_PATTERN)] | None = "127.0.0.1:9464"
+    listen: Annotated[StrictStr, Field(pattern=ADDRESS_PATTERN)] | None = "127.0.0.1:9464"
     """Address and port of `/metrics`, `/healthz` and `/readyz`, such as `0.0.0.0:9464`; null for none."""
     events: StrictBool = True
     """Whether changes and conflicts become Kubernetes Events beside the Secrets of `kubernetes` sinks."""

@@ -28,7 +28,8 @@ from backends.clients.vault_options import Place, VaultOptions
 from backends.secret_value import SecretValue
 from syncer.config.durations import Duration, DurationOrNone
 from syncer.config.process import FileElection, LeaseElection, NoElection, TelemetrySettings
-from syncer.config.settings import DnsLabel, Name, Settings, Text
+from syncer.config.serving import ApiSettings, CustomResourceSettings
+from syncer.config.settings import DnsLabel, Glob, MatchSettings, Name, Settings, Text
 from syncer.config.urls import check_literal_text, check_mongodb_url
 from syncer.core.model import (
     ConflictPolicy,
@@ -41,33 +42,10 @@ from syncer.core.model import (
 from syncer.core.templates import parse_value
 
 
-def _unbuilt(enabled: bool) -> bool:  # noqa: FBT001  # the value of the setting
-    if enabled:
-        raise ValueError("is not built yet: only false is possible")
-    return enabled
-
-
-def _glob(pattern: str) -> str:
-    start = pattern.find("[")
-    while start >= 0:
-        # As fnmatch reads it: a "]" right after the "[" or "[!" is one of the characters.
-        first = start + (2 if pattern.startswith("[!", start) else 1)
-        end = pattern.find("]", first + 1 if pattern.startswith("]", first) else first)
-        if end < 0:
-            raise ValueError("has a '[' that is not closed (a literal one is '[[]')")
-        start = pattern.find("[", end)
-    return pattern
-
-
 def _template(text: str) -> str:
     pieces = parse_value(text).pieces
     check_literal_text("".join(piece for piece in pieces if isinstance(piece, str)))
     return text
-
-
-Glob = Annotated[Text, AfterValidator(_glob)]
-GlobOrEmpty = Annotated[StrictStr, AfterValidator(_glob)]
-Switch = Annotated[StrictBool, AfterValidator(_unbuilt)]
 
 
 # --- source --------------------------------------------------------------------------------
@@ -194,17 +172,6 @@ class SinkEntry(Settings):
 # --- rules ---------------------------------------------------------------------------------
 
 
-class MatchSettings(Settings):
-    """Which installations a rule is for; all that is given has to agree."""
-
-    namespaces: Annotated[tuple[GlobOrEmpty, ...], Field(min_length=1)] = ("*",)
-    """Globs of Porter namespaces; "" is the global one. Default: all."""
-    installations: Annotated[tuple[Glob, ...], Field(min_length=1)] = ("*",)
-    """Globs of installation names. Default: all."""
-    labels: dict[StrictStr, StrictStr] = Field(default_factory=dict)
-    """Labels that the installation must have in Porter, with exactly these values. Default: any."""
-
-
 class OutputSettings(Settings):
     """Which outputs of a matching installation a rule takes."""
 
@@ -302,20 +269,6 @@ class GuardSettings(Settings):
     """Time between the two looks at the source that prove that an installation is gone."""
 
 
-class ApiSettings(Settings):
-    """The gRPC API."""
-
-    enabled: Switch = False
-    """Whether the API is served. Not built yet: only `false` is possible."""
-
-
-class CustomResourceSettings(Settings):
-    """InstallationOutputs custom resources."""
-
-    enabled: Switch = False
-    """Whether custom resources are written. Not built yet: only `false` is possible."""
-
-
 class ConfigFile(Settings):
     """Configuration of porter-outputs-syncer."""
 
@@ -342,6 +295,6 @@ class ConfigFile(Settings):
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     """What `syncer run` tells about itself."""
     api: ApiSettings = Field(default_factory=ApiSettings)
-    """Whether the gRPC API is served."""
+    """The gRPC API of outputs."""
     custom_resources: CustomResourceSettings = Field(default_factory=CustomResourceSettings)
-    """Whether custom resources are written."""
+    """InstallationOutputs resources in Kubernetes."""

@@ -20,11 +20,11 @@ from pymongo import AsyncMongoClient
 from backends.contract import FindingLevel
 from syncer.core.errors import SourceRefused, SourceUnavailable
 from syncer.core.model import Found, Installation, InstallationKey, OutputRef, Quarantined
+from syncer.core.rows import InstallationFilter
 from syncer.sources.porter import mongodb
 from syncer.sources.porter import store as ask
 from syncer.sources.porter.compat import installations_json, outputs_json, runs_json
 from syncer.sources.porter.dump import DumpStore
-from syncer.core.rows import InstallationFilter
 from syncer.sources.porter.listing import list_installations, list_outputs, list_runs
 from syncer.sources.porter.mongodb import MongoStore
 from syncer.sources.porter.secrets.filesystem import FilesystemSecrets

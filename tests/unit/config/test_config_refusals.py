@@ -96,8 +96,17 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         (5, "guard: {maxDeletionPercent: 101}", ("guard.maxDeletionPercent", "should be less than or equal to 100")),
         (5, "namespaces: {'': Platform}", ('namespaces[""]', "should match ^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")),
         (5, "instance: other", ("instance", "is given twice, first on line 1")),
-        (5, "api: {enabled: true}", ("api.enabled", "is not built yet: only false is possible")),
-        (5, "customResources: {enabled: true}", ("customResources.enabled", "is not built yet: only false is possible")),
+        (5, "api: {enabled: 1}", ("api.enabled", "should be true or false")),
+        (5, "api: {listen: '0.0.0.0:3001'}", ("api", "listens beyond this machine, and so needs tls")),
+        (5, "api: {listen: '0.0.0.0:3001', tls: {certificate: a, key: b}}", ("api", "listens beyond this machine, and so needs access of another kind than loopback")),
+        (5, "api: {access: {kind: certificates, clients: [{name: a, namespaces: ['*']}]}}", ("api", "has access by certificates, and so needs tls with clientCa")),
+        (5, "api: {access: {kind: certificates, clients: []}}", ("api.access.clients", "should not be empty")),
+        (5, "api: {access: {kind: certificates, clients: [{name: a, namespaces: ['[']}]}}", ("api.access.clients[0].namespaces[0]", "has a '[' that is not closed (a literal one is '[[]')")),
+        (5, "api: {access: {kind: cubernetes}}", ("api.access.kind", "should be one of 'kubernetes', 'certificates', 'loopback'")),
+        (5, "api: {access: {kind: kubernetes, audience: 'https://kubernetes.default.svc'}}", ("api.access.audience", "is the API server's own audience: a token for us would open everything there")),
+        (5, "customResources: {enabled: true}", ("customResources", "needs a sink of kind kubernetes beside it; there is none")),
+        (5, "customResources: {enabled: true, sink: out}", ("customResources.sink", "is no sink of kind kubernetes")),
+        (5, "customResources: {sinks: out}", ("customResources.sinks", "unknown setting; did you mean sink?")),
     ],
 )  # fmt: skip
 def test_one_mistake_is_one_line(
@@ -173,7 +182,7 @@ rules:
       - 7
   - name: a
     targets: [{sink: out, keys: {A: x, "b!": {template: "{x|rot13}"}}}]
-api: {enabled: true}
+api: {enabled: 1}
 """
     )
     assert [(problem.line, problem.field) for problem in problems] == [
