@@ -1,4 +1,4 @@
-"""`syncer run` as a process: signals, reloading the configuration, and an end in good order.
+"""`syncer run` and `syncer api` as processes: signals, reloading the configuration, and an end in good order.
 
 What is done while it runs is `engine.terms`' business.
 """
@@ -12,24 +12,35 @@ import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from syncer.config.errors import ConfigError
 from syncer.config.model import Config
 from syncer.engine.garbage import seldom_collected
-from syncer.running import Running
 
 _LOOK: Final = 5.0
 """Seconds between two looks whether the configuration's files have changed."""
 
 
+class Served(Protocol):
+    """What a process does for ever."""
+
+    async def serve(self, config: Config) -> None:
+        """With one configuration, until it is cancelled."""
+        ...
+
+    def reloaded(self, refusal: str | None) -> None:
+        """The configuration was read anew: it is taken, or (with a reason) the old one stays."""
+        ...
+
+
 class Daemon:
     """`load` reads the configuration anew, and raises `ConfigError`."""
 
-    def __init__(self, config: Config, load: Callable[[], Config]) -> None:
+    def __init__(self, served: Served, config: Config, load: Callable[[], Config]) -> None:
+        self._served = served
         self._config = config
         self._load = load
-        self._running = Running()
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
 
@@ -42,7 +53,7 @@ class Daemon:
 
     async def _serve(self, config: Config) -> None:
         """With one configuration: until there is another one, or the end has come."""
-        work = asyncio.create_task(self._running.serve(config))
+        work = asyncio.create_task(self._served.serve(config))
         others = [asyncio.create_task(self._stop.wait()), asyncio.create_task(self._changed(config))]
         await asyncio.wait([work, *others], return_when=asyncio.FIRST_COMPLETED)
         for task in (work, *others):
@@ -67,9 +78,9 @@ class Daemon:
         try:
             self._config = await asyncio.to_thread(self._load)
         except ConfigError as error:
-            self._running.reloaded(str(error))
+            self._served.reloaded(str(error))
             return False
-        self._running.reloaded(None)
+        self._served.reloaded(None)
         return True
 
     async def _a_while(self) -> None:

@@ -12,7 +12,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import assert_never
+from typing import Final, assert_never
 
 from backends.clients.kubernetes_options import KubernetesOptions
 from syncer import __version__
@@ -27,11 +27,15 @@ from syncer.engine.queue import Priority
 from syncer.engine.terms import Terms, Work
 from syncer.sources.porter.secrets.patience import PatientSecrets
 from syncer.sources.porter.source import PorterSource
+from syncer.telemetry.api import ApiTelemetry
 from syncer.telemetry.health import Health
 from syncer.telemetry.metrics import Metrics
 from syncer.telemetry.run_log import RunLog
 from syncer.telemetry.server import TelemetryServer
 from syncer.telemetry.tee import Tee
+
+_SECRETS: Final = "kubernetes"
+"""The kind of sink beside whose Secrets there are Events."""
 
 
 class Running:
@@ -39,12 +43,14 @@ class Running:
 
     def __init__(self) -> None:
         self.metrics = Metrics(version=__version__)
+        self._api_telemetry = ApiTelemetry(self.metrics)
         self._log = RunLog()
 
     async def serve(self, config: Config) -> None:
         """Keep in sync what the configuration says, until it is cancelled.
 
-        Raises `CannotListen` or `LockFileUnusable`, and `SinkError` where an election cannot even begin.
+        Raises `CannotListen`, `CannotServe` or `LockFileUnusable`, and `SinkError` where there is no login to
+        begin with.
         """
         self.metrics.serves([sink.name for sink in config.sinks])
         async with AsyncExitStack() as stack:
@@ -53,12 +59,22 @@ class Running:
             if config.telemetry.listen is not None:
                 server = TelemetryServer(config.telemetry.listen, self.metrics, health)
                 await stack.enter_async_context(server)
+            if config.api.enabled:
+                await stack.enter_async_context(self._api(config))
             events = await stack.enter_async_context(_events(config, self.metrics, health.died))
             observers: list[RunObserver] = [self._log, self.metrics, health, *events]
             observer = Tee(observers, self.metrics.observer_failed)
             health.configured()
             work = work_of(config, partial(self._opened, config))
             await Terms(work, election, observer, started=self._started).run()
+
+    @asynccontextmanager
+    async def _api(self, config: Config) -> AsyncIterator[None]:
+        from syncer.serving import serving  # noqa: PLC0415  # heavy
+
+        async with serving(config, self._api_telemetry):
+            self._log.serving(config.api.listen)
+            yield
 
     def reloaded(self, refusal: str | None) -> None:
         """The configuration was read anew: it is taken, or (with a reason) the old one stays."""
@@ -117,7 +133,7 @@ async def _events(
     config: Config, metrics: Metrics, died: Callable[[str], None]
 ) -> AsyncIterator[Sequence[RunObserver]]:
     """The observer that makes Kubernetes Events, if there is a sink to make them beside."""
-    sinks = [sink for sink in config.sinks if isinstance(sink.options, KubernetesOptions)]
+    sinks = [sink for sink in config.sinks if sink.kind.kind == _SECRETS]
     if not sinks or not config.telemetry.events:
         yield ()
         return

@@ -30,6 +30,17 @@ could not begin, 2 bad usage or configuration.
 Example: `syncer run -c syncer.yaml`
 """
 
+API: Final = """Serve the gRPC Outputs API, and nothing else, until told to end.
+
+Reads Porter's data and writes nowhere. Who may call and what they may read is set by `api` in the
+configuration; without it, whoever is on this machine may read what is not sensitive, at 127.0.0.1:3001.
+`run` serves the same API with `api: {enabled: true}`. Signals and exit codes are those of `run`.
+
+Example: `syncer api -c syncer.yaml`, and then
+`buf curl --schema proto --protocol grpc --http2-prior-knowledge \
+http://127.0.0.1:3001/porter.outputs.v1alpha1.PorterBundle/ListInstallations`
+"""
+
 PLAN: Final = """Show what `once` would do, without values and without writing.
 
 Needs no right to write. Exit code: 1 something failed, else 3 there are changes, else 4 something

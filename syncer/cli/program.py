@@ -22,6 +22,7 @@ from syncer.core.errors import NothingToRead, SourceError
 _COMMANDS: Final = (
     ("once", help_texts.ONCE),
     ("run", help_texts.RUN),
+    ("api", help_texts.API),
     ("plan", help_texts.PLAN),
     ("status", help_texts.STATUS),
     ("gc", help_texts.GC),

@@ -177,6 +177,16 @@ class Metrics:
         """How often the newest source had to begin anew to be told of changes; asked at every scrape."""
         self._stream_restarts = restarts
 
+    def api_requests(self) -> Counter:
+        """Requests to the gRPC API; there from the moment it is served."""
+        return self._counter("api_requests", "Requests to the gRPC API.", "method", "code")
+
+    def api_request_seconds(self) -> Histogram:
+        """How long they took; as above."""
+        name = f"{PREFIX}_api_request_seconds"
+        text = "How long requests to the gRPC API took."
+        return Histogram(name, text, ("method",), buckets=_RECONCILE_SECONDS, registry=self._registry)
+
     # --- what is read
 
     def page(self, accept: str = "") -> tuple[bytes, str]:

@@ -95,6 +95,10 @@ class RunLog:
     def restarted(self, sink: str, workload: str) -> None:
         self._log.info("workload restarted", sink=sink, workload=workload)
 
+    def serving(self, address: str) -> None:
+        """The API listens there."""
+        self._log.info("serving the API", address=address)
+
     def reloaded(self, refusal: str | None) -> None:
         """The configuration was read anew: it is in use, or (with the reason) refused."""
         if refusal is None:

@@ -17,7 +17,7 @@ from typing import Final, Protocol, Self
 import structlog
 from aiohttp import web
 
-from syncer.telemetry.health import Health, Verdict
+from syncer.telemetry.health import Verdict
 
 LONGEST: Final = 30.0
 """Seconds after which a connection is cut, whatever the peer does with it."""
@@ -37,10 +37,16 @@ class MetricsPage(Protocol):
         ...
 
 
+class Verdicts(Protocol):
+    def alive(self) -> Verdict: ...
+
+    def ready(self) -> Verdict: ...
+
+
 class TelemetryServer:
     """Listens while it is entered. `address` is `host:port`, where port 0 means any free one."""
 
-    def __init__(self, address: str, metrics: MetricsPage, health: Health) -> None:
+    def __init__(self, address: str, metrics: MetricsPage, health: Verdicts) -> None:
         self._address = address
         self._metrics = metrics
         self._log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("syncer")
