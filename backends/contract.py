@@ -6,7 +6,7 @@ how names are made legal in `naming` and each sink's `names`, how a kind is foun
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import TracebackType
@@ -277,6 +277,30 @@ class Restarts(Protocol):
         and restarted only where the content was replaced just now. Asking again restarts nobody again.
         Raises a `SinkError` where something could not be done, after everything that could.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """How one sink stands with one installation, in the shape of a Kubernetes condition."""
+
+    ok: bool
+    reason: str
+    """One CamelCase word."""
+    message: str
+    """For people: one sentence, no value in it."""
+
+
+Conditions = Callable[[str, str], Mapping[str, Condition | None]]
+"""Porter namespace and installation to what is known by the names of sinks; None, or missing: nothing is."""
+
+
+@runtime_checkable
+class ShowsConditions(Protocol):
+    """A sink may show how the other sinks stand with an installation."""
+
+    def show(self, conditions: Conditions) -> None:
+        """Ask there from now on. What is shown and known otherwise is not intact; what is unknown stays."""
         ...
 
 

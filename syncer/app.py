@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from pydantic import ValidationError
 
-from backends.contract import Finding, FindingLevel, Sink
+from backends.contract import Conditions, Finding, FindingLevel, ShowsConditions, Sink
 from backends.errors import SinkError
 from syncer.config.model import (
     AzureSecretsConfig,
@@ -80,12 +80,12 @@ async def run_pass(config: Config, mode: Mode, observer: Observer) -> Report:
         return await one_pass(source, config.policy, sink_slots(config), mode, observer)
 
 
-def sink_slots(config: Config) -> Sequence[SinkSlot]:
-    """The configured sinks, not yet opened."""
+def sink_slots(config: Config, conditions: Conditions | None = None) -> Sequence[SinkSlot]:
+    """The configured sinks, not yet opened; `conditions` for those that show how the others stand."""
     return [
         SinkSlot(
             name=sink.name,
-            make=partial(make_sink, sink),
+            make=partial(make_sink, sink, conditions),
             same=sink.kind.naming(sink.options).same,
             writes_per_second=sink.writes_per_second,
         )
@@ -93,9 +93,12 @@ def sink_slots(config: Config) -> Sequence[SinkSlot]:
     ]
 
 
-def make_sink(config: SinkConfig) -> Sink:
+def make_sink(config: SinkConfig, conditions: Conditions | None = None) -> Sink:
     """The configured sink, not yet opened."""
-    return config.kind.create(config.options)
+    sink = config.kind.create(config.options)
+    if conditions is not None and isinstance(sink, ShowsConditions):
+        sink.show(conditions)
+    return sink
 
 
 async def examine(config: Config) -> Sequence[tuple[str, tuple[Finding, ...]]]:

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Final, assert_never
 
 from backends.clients.kubernetes_options import KubernetesOptions
+from backends.contract import Conditions as Shown
 from syncer import __version__
 from syncer.app import open_source, sink_slots
 from syncer.config.model import Config, FileElectionConfig, LeaseElectionConfig, NoElectionConfig
@@ -28,6 +29,7 @@ from syncer.engine.terms import Terms, Work
 from syncer.sources.porter.secrets.patience import PatientSecrets
 from syncer.sources.porter.source import PorterSource
 from syncer.telemetry.api import ApiTelemetry
+from syncer.telemetry.conditions import Conditions
 from syncer.telemetry.health import Health
 from syncer.telemetry.metrics import Metrics
 from syncer.telemetry.run_log import RunLog
@@ -62,11 +64,13 @@ class Running:
             if config.api.enabled:
                 await stack.enter_async_context(self._api(config))
             events = await stack.enter_async_context(_events(config, self.metrics, health.died))
-            observers: list[RunObserver] = [self._log, self.metrics, health, *events]
+            conditions = _conditions(config)
+            observers: list[RunObserver] = [self._log, self.metrics, health, *events, *conditions]
             observer = Tee(observers, self.metrics.observer_failed)
             health.configured()
-            work = work_of(config, partial(self._opened, config))
-            await Terms(work, election, observer, started=self._started).run()
+            work = work_of(config, partial(self._opened, config), *(one.of for one in conditions))
+            started = partial(self._started, conditions)
+            await Terms(work, election, observer, started=started).run()
 
     @asynccontextmanager
     async def _api(self, config: Config) -> AsyncIterator[None]:
@@ -86,21 +90,29 @@ class Running:
         self.metrics.watch_streams(lambda: source.changes.restarts)
         return source
 
-    def _started(self, controllers: Sequence[Controller]) -> None:
+    def _started(self, conditions: Sequence[Conditions], controllers: Sequence[Controller]) -> None:
+        for one in conditions:
+            one.watch(controllers)
         for controller in controllers:
             self.metrics.watch_queue(controller.name, partial(_depths, controller))
 
 
-def work_of(config: Config, opened: Callable[[], PorterSource]) -> Work:
+def work_of(config: Config, opened: Callable[[], PorterSource], conditions: Shown | None = None) -> Work:
     """What a configuration asks to be kept in sync; `opened` answers the source for each term."""
     return Work(
         open_source=opened,
         policy=config.policy,
-        sinks=sink_slots(config),
+        sinks=sink_slots(config, conditions),
         poll_interval=config.poll_interval,
         deletion_check_interval=config.deletion_check_interval,
         resync_interval=config.resync_interval,
     )
+
+
+def _conditions(config: Config) -> Sequence[Conditions]:
+    """One, if there is a sink that shows it."""
+    shown_by = {target.sink for rule in config.policy.rules for target in rule.targets if target.shows}
+    return [Conditions(sink) for sink in shown_by]
 
 
 @asynccontextmanager

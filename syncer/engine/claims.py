@@ -18,7 +18,7 @@ class Claims:
     def __init__(self, same: Callable[[str], str]) -> None:
         self._same = same
         self._wanting: dict[str, set[InstallationKey]] = {}
-        self._wanted: dict[InstallationKey, frozenset[str]] = {}
+        self._wanted: dict[InstallationKey, tuple[str, ...]] = {}
         self._learnt: dict[InstallationKey, int] = {}
         self._looks = 0
 
@@ -35,13 +35,13 @@ class Claims:
         Answers who else waits for the addresses they gave up.
         """
         keys = [key for key in keys if self._learnt.get(key, 0) <= look]
-        now: dict[InstallationKey, set[str]] = {key: set() for key in keys}
+        now: dict[InstallationKey, list[str]] = {key: [] for key in keys}
         for claim in claims:
             if claim.address is not None and claim.outputs.key in now:
-                now[claim.outputs.key].add(self._same(claim.address.path))
+                now[claim.outputs.key].append(self._same(claim.address.path))
         waiting: set[InstallationKey] = set()
         for key, addresses in now.items():
-            waiting |= self._replace(key, frozenset(addresses), look)
+            waiting |= self._replace(key, tuple(dict.fromkeys(addresses)), look)
         return frozenset(waiting - now.keys())
 
     def rivals(self, keys: Iterable[InstallationKey]) -> frozenset[InstallationKey]:
@@ -58,9 +58,9 @@ class Claims:
         """Everybody who wants anything."""
         return frozenset(self._wanted)
 
-    def _replace(self, key: InstallationKey, addresses: frozenset[str], look: int) -> set[InstallationKey]:
+    def _replace(self, key: InstallationKey, addresses: tuple[str, ...], look: int) -> set[InstallationKey]:
         waiting: set[InstallationKey] = set()
-        for address in self._wanted.pop(key, frozenset()) - addresses:
+        for address in set(self._wanted.pop(key, ())).difference(addresses):
             others = self._wanting[address]
             others.discard(key)
             waiting |= others

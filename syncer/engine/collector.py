@@ -36,8 +36,11 @@ class SecondLook:
 class Collector:
     """Deletes at one sink, after its `Reconciler` has seen the whole inventory."""
 
-    def __init__(self, pass_: Reconciler, second: SecondLook, *, recent: Collection[str] = ()) -> None:
+    def __init__(
+        self, pass_: Reconciler, world: World, second: SecondLook, *, recent: Collection[str] = ()
+    ) -> None:
         self._pass = pass_
+        self._world = world
         self._second = second
         self._recent = recent
         self.held: tuple[Delete, ...] = ()
@@ -47,12 +50,12 @@ class Collector:
         """Judge the leftovers, then delete what may be. Answers (failure or None, held hash)."""
         deletions: list[Delete] = []
         for observed in self._pass.leftovers:
-            change = self._disposed(observed, self._pass.world)
+            change = self._disposed(observed, self._world)
             if isinstance(change, Delete):
                 deletions.append(change)
             elif change is not None:
                 self._pass.tell(entry_of(change))
-        limits, approved = self._pass.world.policy.guard, self._pass.mode.approved
+        limits, approved = self._world.policy.guard, self._pass.mode.approved
         verdict = judge(deletions, self._pass.marked, limits, approved, self._recent)
         self.held = verdict.held
         for held in verdict.held:
@@ -86,7 +89,7 @@ class Collector:
             await self._second.wait()
         for batch in chunks(deletions):
             keys = {deletion.subject.key for deletion in batch}
-            world = await look_again(self._pass.source, self._pass.world.policy, keys)
+            world = await look_again(self._pass.source, self._world.policy, keys)
             async with asyncio.TaskGroup() as group:
                 for deletion in batch:
                     group.create_task(self._delete_one(deletion, world))

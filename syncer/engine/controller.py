@@ -7,7 +7,7 @@ how installations come into the queue is `detection`'s and `drift`'s.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from functools import partial
 from itertools import islice
 from typing import Final
@@ -34,7 +34,7 @@ from syncer.engine.shared import Shared
 from syncer.engine.tracked import TrackedSink
 from syncer.engine.turns import Turns
 from syncer.engine.visits import Visits
-from syncer.engine.world import World
+from syncer.engine.world import Sight
 
 _WORKERS: Final = (Priority.FRESH, Priority.SWEEP, Priority.SWEEP)
 """The worst that each worker takes: one is there for changes alone, however large the batches of a sweep."""
@@ -67,7 +67,7 @@ class Controller:
             if target.sink == slot.name
         }
         self._restarter = Restarter(self._restarted, self._refused, shared.clock)
-        self._world: World | None = None
+        self._sight: Sight | None = None
         self._swept = asyncio.Event()
         self._begun: set[asyncio.Task[None]] = set()
 
@@ -78,6 +78,18 @@ class Controller:
         for key in keys:
             self.queue.add(key, priority)
 
+    def wants(self, key: InstallationKey) -> bool:
+        """Whether a change or another attempt of this one is still to be done."""
+        return self.queue.wants(key, worst=Priority.RETRY)
+
+    def wanted(self) -> Collection[InstallationKey]:
+        """All of those."""
+        return self.queue.wanted(worst=Priority.RETRY)
+
+    def show_again(self, keys: Collection[InstallationKey]) -> None:
+        """What this sink shows of how the others stand may have changed."""
+        self.changed(keys, Priority.RETRY)
+
     def listed(self) -> None:
         """There is another complete list of installations: what left it may have to go."""
         self._leftovers.look_for_gone()
@@ -86,12 +98,12 @@ class Controller:
         """A look at the whole source begins; `sweep` gets its number."""
         return self._claims.begin()
 
-    def sweep(self, world: World, look: int) -> None:
+    def sweep(self, sight: Sight, look: int) -> None:
         """Compare everything with what the source had at this look."""
-        keys = world.loaded.keys() | self._claims.known()
-        waiting = self._claims.learn(look, keys, world.claims.get(self.name, ()))
+        keys = self._claims.known().union(sight.keys)
+        waiting = self._claims.learn(look, keys, sight.claims.get(self.name, ()))
         self.changed(waiting, Priority.SWEEP)
-        self._world = world
+        self._sight = sight
         self._swept.set()
 
     # --- what it does
@@ -178,17 +190,17 @@ class Controller:
             await self._try(partial(self._survey, sink))
 
     async def _survey(self, sink: TrackedSink, _trial: bool) -> None:  # noqa: FBT001  # as `_try` calls it
-        """NB: only here is the world held, which is large: whoever waits for the next sweep has none."""
-        world = self._taken_world()
+        """NB: only here is the sight held, which is large: whoever waits for the next sweep has none."""
+        sight = self._taken_sight()
         started = self._shared.clock()
         reconciler = Reconciler(
-            self._place(sink), self._shared.source, world, Mode(apply=False), KeepsOnly(self._shared.observer)
+            self._place(sink), self._shared.source, sight, Mode(apply=False), KeepsOnly(self._shared.observer)
         )
         try:
             unclear = await reconciler.survey()
         except (*SINK_WIDE, asyncio.CancelledError):
             # NB: unless there is a newer one by now, it is this look that has to be compared again.
-            self._world = self._world or world
+            self._sight = self._sight or sight
             self._swept.set()
             raise
         except Exception as error:  # noqa: BLE001  # one secret may spoil the list of all
@@ -200,11 +212,11 @@ class Controller:
             self._shared.observer.swept(self.name, self._shared.clock() - started)
         self.changed(sorted(unclear), Priority.SWEEP)
 
-    def _taken_world(self) -> World:
-        world, self._world = self._world, None
+    def _taken_sight(self) -> Sight:
+        sight, self._sight = self._sight, None
         self._swept.clear()
-        assert world is not None
-        return world
+        assert sight is not None
+        return sight
 
     # --- what nothing wants
 

@@ -17,7 +17,7 @@ from syncer.engine.backoff import Backoff
 from syncer.engine.controller import Controller
 from syncer.engine.queue import Priority
 from syncer.engine.shared import Shared
-from syncer.engine.world import look
+from syncer.engine.world import sight_of
 
 _BATCH: Final = 100
 """Installations a look decodes at once: what is fresh waits no longer than that takes."""
@@ -101,9 +101,9 @@ class Detection:
 
     async def _look(self) -> None:
         looks = [(controller, controller.begin_look()) for controller in self._controllers]
-        world = await look(self._shared.source, self._shared.policy, batch=_BATCH)
+        sight = await sight_of(self._shared.source, self._shared.policy, batch=_BATCH)
         for controller, number in looks:
-            controller.sweep(world, number)
+            controller.sweep(sight, number)
 
     async def _until_it_works(self, read: Callable[[], Awaitable[_Answer]]) -> _Answer:
         """Read the source; as long as it fails, again after growing pauses."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-_THRESHOLDS: Final = (100_000, 10, 100)
+_THRESHOLDS: Final = (10_000, 10, 100)
 """Young containers until they are looked at, and how many times until older ones are."""
 
 

@@ -53,11 +53,16 @@ class Holdings:
 
     def wrote(self, mark: Mark, version: Version) -> None:
         """It is there, and ours."""
-        self.lost(mark.address)
-        key = InstallationKey(mark.namespace, mark.installation)
+        before = self._at.get(mark.address)
+        key, identity = InstallationKey(mark.namespace, mark.installation), mark.installation_id
+        if before is not None and (before.key, before.id) == (key, identity):
+            # NB: the same objects again: every list brings thousands of new ones, and scatters memory.
+            key, identity = before.key, before.id
+        else:
+            self.lost(mark.address)
+            self._of.setdefault(key, set()).add(mark.address)
         self._order += 1
-        self._at[mark.address] = Holding(key, mark.installation_id, version, self._order)
-        self._of.setdefault(key, set()).add(mark.address)
+        self._at[mark.address] = Holding(key, identity, version, self._order)
         self._told(mark)
 
     def lost(self, address: str) -> None:

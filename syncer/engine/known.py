@@ -32,7 +32,8 @@ class Known:
     def learn(self, refs: Iterable[InstallationRef]) -> frozenset[InstallationKey]:
         """A complete list. Answers which installations changed, came or went since the one before."""
         now, before = self._clock(), self._refs
-        self._refs = {ref.key: ref for ref in refs}
+        # NB: who is the same stays the same object: thousands of new ones every few seconds scatter memory.
+        self._refs = {ref.key: ref for ref in (_kept(before.get(ref.key), ref) for ref in refs)}
         gone = before.keys() - self._refs.keys()
         # NB: one that is forgotten counts as missing since the first list, which is longer still.
         missing = self._missing.items()
@@ -52,6 +53,10 @@ class Known:
         if key in self._refs or self._first is None:
             return None
         return self._missing.get(key, self._first)
+
+
+def _kept(before: InstallationRef | None, now: InstallationRef) -> InstallationRef:
+    return now if before is None or _differs(before, now) else before
 
 
 def _differs(before: InstallationRef | None, now: InstallationRef) -> bool:

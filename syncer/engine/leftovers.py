@@ -84,7 +84,7 @@ class Leftovers:
         reconciler.marked |= self._holdings.ids()
         # NB: those that are only just missing count for the guard, too: more may be going than has gone.
         recent = self._forget_old() | {*early.values()}
-        collector = Collector(reconciler, self._second(), recent=recent)
+        collector = Collector(reconciler, world, self._second(), recent=recent)
         try:
             failure, _ = await collector.collect()
         finally:

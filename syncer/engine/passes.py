@@ -77,5 +77,5 @@ class _Pass:
         reconciler = Reconciler(place, self.source, self.world, self.mode, self.observer)
         failure, held = await reconciler.converge(), ""
         if failure is None and self.mode.only is None:
-            failure, held = await Collector(reconciler, self.second).collect()
+            failure, held = await Collector(reconciler, self.world, self.second).collect()
         return reconciler.report(failure, held)

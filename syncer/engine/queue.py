@@ -94,6 +94,15 @@ class WorkQueue(Generic[Key]):
         self._ripen()
         return len(self._ready[priority])
 
+    def wants(self, key: Key, *, worst: Priority) -> bool:
+        """Whether it waits, ready or not, for work of no worse priority than this."""
+        wish = self._waiting.get(key) or self._in_work.get(key)
+        return wish is not None and wish.priority <= worst
+
+    def wanted(self, *, worst: Priority) -> list[Key]:
+        """All of those."""
+        return [key for key in (*self._waiting, *self._in_work) if self.wants(key, worst=worst)]
+
     def __len__(self) -> int:
         """How many keys wait, ready or not; those in work do not."""
         return len(self._waiting)

@@ -24,7 +24,7 @@ from syncer.core.ulid import ulid_seconds
 from syncer.engine.applier import Applier
 from syncer.engine.batches import BATCH, chunks, overlapped
 from syncer.engine.report import Entry, SinkReport, entry_of
-from syncer.engine.world import World
+from syncer.engine.world import Sight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class Reconciler:
 
     place: Place
     source: Source
-    world: World
+    sight: Sight
     mode: Mode
     observer: Observer
     now: Callable[[], float] = time.time
@@ -110,14 +110,19 @@ class Reconciler:
         Answers whose secrets have to be looked at; what nothing wants is in `leftovers`.
         """
         claims = self._claims()
-        unclear: set[InstallationKey] = set()
+        unclear = self._unclear()
         async for page in pages(self.place.sink.inventory(self.place.owner)):
-            self._note(page)
             for one in page:
                 wanted = self._clear(claims.pop(self.place.same(one.address), ()), one)
                 unclear |= set() if wanted is None else {wanted.outputs.key}
-        unclear |= {claim.outputs.key for rivals in claims.values() for claim in rivals}
-        return frozenset(unclear | {one.subject.key for one in self.entries if one.action != "keep"})
+            unclear |= self._unclear()
+        return frozenset(unclear | {claim.outputs.key for rivals in claims.values() for claim in rivals})
+
+    def _unclear(self) -> set[InstallationKey]:
+        """Of whom more was told than that all is well; what was told is forgotten, since it is much."""
+        found = {one.subject.key for one in self.entries if one.action != "keep"}
+        self.entries.clear()
+        return found
 
     def report(self, failure: str | None, held_hash: str = "") -> SinkReport:
         return SinkReport(
@@ -131,7 +136,7 @@ class Reconciler:
 
     def _claims(self) -> dict[str, tuple[Mapped, ...]]:
         claims: dict[str, tuple[Mapped, ...]] = {}
-        for mapped in self.world.claims.get(self.place.name, ()):
+        for mapped in self.sight.claims.get(self.place.name, ()):
             if mapped.address is None:
                 if self._whole and isinstance(mapped, Unmappable):
                     self.tell(entry_of(Hold(subject=subject_of(mapped), reason=mapped.reason)))
@@ -244,7 +249,7 @@ class Reconciler:
 
     def _settling(self, wanted: Wanted) -> bool:
         age = self.now() - ulid_seconds(wanted.outputs.result_id)
-        return age < self.world.policy.settle_time
+        return age < self.sight.policy.settle_time
 
 
 async def pages(inventory: AsyncIterator[ObservedSecret]) -> AsyncIterator[list[ObservedSecret]]:

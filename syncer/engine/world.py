@@ -1,12 +1,13 @@
 """What the source says, turned into what is wanted at each sink.
 
 A `World` is one complete look: every installation there is, what each rule selects of it, and
-which addresses are claimed by whom. Metadata only; no output value is read to make one.
+which addresses are claimed by whom. A `Sight` is the part of it that a survey needs, and half of its
+size. Metadata only; no output value is read to make either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from backends.contract import Layout, Mark
@@ -27,19 +28,27 @@ from syncer.core.model import (
 )
 from syncer.core.ports import Source
 from syncer.core.selection import Selected, Selection, Withheld, matches, select
-from syncer.engine.batches import BATCH, chunks, overlapped
+from syncer.engine.batches import chunks, overlapped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """One look at the source, under one policy."""
+class Sight:
+    """What one look at the source says is wanted, under one policy; not why nothing else is."""
 
     policy: Policy
+    keys: Collection[InstallationKey]
+    """Whom it looked at."""
+    claims: Mapping[str, tuple[Mapped, ...]] = field(repr=False)
+    """Sink name to everything wanted there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World(Sight):
+    """One look at the source, under one policy."""
+
     ids: Mapping[InstallationKey, str]
     """Every installation there is. An id of "" is a document that does not say which it is."""
     loaded: Mapping[InstallationKey, Loaded]
-    claims: Mapping[str, tuple[Mapped, ...]] = field(repr=False)
-    """Sink name to everything wanted there."""
     _claimed: dict[str, set[str]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -91,8 +100,6 @@ async def look(
     source: Source,
     policy: Policy,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
-    *,
-    batch: int = BATCH,
 ) -> World:
     """One complete look at everything. Raises `SourceError`, and then nothing may be concluded."""
     ids = {ref.key: ref.id for ref in await source.list()}
@@ -102,8 +109,22 @@ async def look(
         loaded.update(await source.load(keys))
         progress(len(loaded), len(ids))
 
-    await overlapped(chunks(sorted(ids), batch), load)
+    await overlapped(chunks(sorted(ids)), load)
     return world_of(policy, ids, loaded)
+
+
+async def sight_of(source: Source, policy: Policy, *, batch: int) -> Sight:
+    """As `look`, but no installation outlives its batch. Raises `SourceError`."""
+    keys: set[InstallationKey] = set()
+    claims: dict[str, list[Mapped]] = {}
+
+    async def load(some: Collection[InstallationKey]) -> None:
+        loaded = await source.load(some)
+        keys.update(loaded)
+        _add_claims(claims, loaded.values(), policy)
+
+    await overlapped(chunks(sorted(ref.key for ref in await source.list()), batch), load)
+    return Sight(policy=policy, keys=keys, claims=_frozen(claims))
 
 
 async def look_at(
@@ -125,12 +146,8 @@ def world_of(
     policy: Policy, ids: Mapping[InstallationKey, str], loaded: Mapping[InstallationKey, Loaded]
 ) -> World:
     claims: dict[str, list[Mapped]] = {}
-    for one in loaded.values():
-        for mapped in described([*_claims(one, policy)]):
-            claims.setdefault(mapped.target.sink, []).append(mapped)
-    return World(
-        policy=policy, ids=ids, loaded=loaded, claims={sink: tuple(found) for sink, found in claims.items()}
-    )
+    _add_claims(claims, loaded.values(), policy)
+    return World(policy=policy, keys=loaded.keys(), claims=_frozen(claims), ids=ids, loaded=loaded)
 
 
 def concerns(rule: Rule, loaded: Loaded) -> bool:
@@ -138,6 +155,16 @@ def concerns(rule: Rule, loaded: Loaded) -> bool:
     if isinstance(loaded, Quarantined):
         return matches(replace(rule.match, labels={}), loaded.key, {})
     return matches(rule.match, loaded.key, loaded.labels)
+
+
+def _add_claims(claims: dict[str, list[Mapped]], loaded: Iterable[Loaded], policy: Policy) -> None:
+    for one in loaded:
+        for mapped in described([*_claims(one, policy)]):
+            claims.setdefault(mapped.target.sink, []).append(mapped)
+
+
+def _frozen(claims: Mapping[str, Iterable[Mapped]]) -> Mapping[str, tuple[Mapped, ...]]:
+    return {sink: tuple(found) for sink, found in claims.items()}
 
 
 def _claims(loaded: Loaded, policy: Policy) -> Iterator[Mapped]:

@@ -195,9 +195,10 @@ def _digests(outputs: object) -> dict[str, str | None] | str | None:
         ordinary = set(map(len, recorded)) == _DIGEST_LENGTHS and _DIGESTS("".join(recorded))
     except (TypeError, KeyError):
         ordinary = None
-    if not ordinary or not _are_names(tuple(outputs)):
+    names = _names(tuple(outputs)) if ordinary else None
+    if names is None:
         return _digests_one_by_one(outputs)
-    return {name: digest[_PREFIX:] for name, digest in zip(outputs, recorded, strict=True)}
+    return {name: digest[_PREFIX:] for name, digest in zip(names, recorded, strict=True)}
 
 
 def _digests_one_by_one(outputs: Mapping[str, object]) -> dict[str, str | None] | str:
@@ -218,8 +219,10 @@ def _digests_one_by_one(outputs: Mapping[str, object]) -> dict[str, str | None] 
 
 
 @lru_cache(maxsize=1024)
-def _are_names(names: tuple[object, ...]) -> bool:
-    return len(names) <= MAX_OUTPUTS and all(map(is_name, names))
+def _names(names: tuple[object, ...]) -> tuple[str, ...] | None:
+    """The names, if they are some. NB: one object for all results that list the same; they are many."""
+    good = tuple(filter(is_name, names)) if len(names) <= MAX_OUTPUTS else ()
+    return good if len(good) == len(names) else None
 
 
 def _status(document: Document) -> Document:

@@ -28,12 +28,9 @@ async def read_snapshots(
     """
     if not records:
         return {}
-    keys = [record.key for record in records]
-    results = grouped(keys, await store.find(ask.succeeded_results(keys)))
-    histories: list[_History] = []
     answer: dict[InstallationKey, Loaded] = {}
-    for record in records:
-        found = heads(record, results.get(record.key, ()), now=now)
+    histories: list[_History] = []
+    for record, found in await _histories(store, records, now=now):
         if isinstance(found, str):
             answer[record.key] = Quarantined(key=record.key, reason=found)
         else:
@@ -77,6 +74,15 @@ def grouped(
         if type(namespace) is str and type(name) is str and (namespace, name) in by_name:
             by_name[namespace, name][1].append(document)
     return {key: found for key, found in by_name.values() if found}
+
+
+async def _histories(
+    store: Store, records: Collection[InstallationRecord], *, now: float
+) -> Sequence[tuple[InstallationRecord, Sequence[ResultHead] | str]]:
+    """NB: documents of all results there are; they end here, before bundles are in memory, too."""
+    keys = [record.key for record in records]
+    results = grouped(keys, await store.find(ask.succeeded_results(keys)))
+    return [(record, heads(record, results.get(record.key, ()), now=now)) for record in records]
 
 
 def _unsettled(loaded: Loaded, found: Sequence[ResultHead]) -> bool:

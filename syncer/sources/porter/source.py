@@ -195,12 +195,14 @@ class PorterSource:
         self, keys: Collection[InstallationKey], *, whole: bool
     ) -> tuple[Mapping[InstallationKey, Loaded], Sequence[InstallationKey]]:
         """What was the same before and after, and the keys of what was not."""
-        before = grouped(keys, await self._find(ask.installations(keys)), "name")
-        records = {key: self._record(key, found) for key, found in before.items()}
+        documents = grouped(keys, await self._find(ask.installations(keys)), "name")
+        records = {key: self._record(key, found) for key, found in documents.items()}
+        before = {key: _stamps(found) for key, found in documents.items()}
+        del documents
         good = [one for one in records.values() if not isinstance(one, str)]
         snapshots = await read_snapshots(self._store, good, now=self._clock(), whole=whole)
         after = grouped(keys, await self._find(ask.stamps(keys)), "name")
-        changed = [key for key in keys if _stamps(before.get(key, ())) != _stamps(after.get(key, ()))]
+        changed = [key for key in keys if before.get(key, []) != _stamps(after.get(key, ()))]
         loaded: dict[InstallationKey, Loaded] = {
             key: Quarantined(key=key, reason=record) if isinstance(record, str) else snapshots[key]
             for key, record in records.items()

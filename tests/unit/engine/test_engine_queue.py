@@ -196,6 +196,17 @@ class QueueMachine(RuleBasedStateMachine):
         assert len(self.queue) == len(self.model.waiting)
         assert self.queue.in_work == len(self.model.in_work)
 
+    @invariant()
+    def it_wants_what_the_model_does(self) -> None:
+        again = {
+            key: min(priority for priority, _ in asked) for key, asked in self.model.in_work.items() if asked
+        }
+        priorities = again | {key: one.priority for key, one in self.model.waiting.items()}
+        for worst in Priority:
+            wanted = {key for key, priority in priorities.items() if priority <= worst}
+            assert set(self.queue.wanted(worst=worst)) == wanted
+            assert {key for key in "abcdef" if self.queue.wants(key, worst=worst)} == wanted
+
     def everything_asked_for_is_taken_in_the_end(self) -> None:
         for key in list(self.model.in_work):
             self.go(lambda key=key: self.end(key))
