@@ -32,7 +32,7 @@ from backends.clients.kubernetes_options import KubernetesOptions
 from backends.clients.kubernetes_reading import broken, lines_of, parsed_body
 from backends.clients.permit import PermittedBody
 from backends.clients.proxies import environment_proxy
-from backends.errors import AuthenticationFailed
+from backends.errors import AuthenticationFailed, SinkError, SinkUnavailable
 from backends.sending import only_while
 
 Json = dict[str, Any]
@@ -61,6 +61,10 @@ def resource_path(
     scope = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
     root = f"/apis/{group}" if group else "/api/v1"
     return f"{root}{scope}/{resource}" + (f"/{quote(name, safe='')}" if name else "")
+
+
+class NotServed(SinkUnavailable):
+    """The API server has no such group of objects: what defines them is not installed."""
 
 
 class KubernetesClient:
@@ -106,7 +110,7 @@ class KubernetesClient:
         if isinstance(answer, Answer):
             if answer.not_found:
                 return None
-            raise refusal(call, answer)
+            raise _failure(call, answer)
         return answer
 
     async def list_pages(
@@ -191,8 +195,13 @@ class KubernetesClient:
     async def review_access(
         self, *, verb: str, resource: str, namespace: str | None = None, group: str = ""
     ) -> bool:
-        """Whether this login may do this, in one namespace or (None) in all of them."""
-        attributes = {"verb": verb, "resource": resource, "namespace": namespace or "", "group": group}
+        """Whether this login may do this, in one namespace or (None) in all of them.
+
+        `resource` may name a part, as RBAC does: `deployments/scale`.
+        """
+        whole, _, part = resource.partition("/")
+        attributes = {"verb": verb, "resource": whole, "subresource": part, "group": group}
+        attributes["namespace"] = namespace or ""
         kind = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         with only_while(lambda: True):  # a question, however it is put
@@ -201,7 +210,7 @@ class KubernetesClient:
 
     def _object(self, call: Call, answer: Json | Answer) -> Json:
         if isinstance(answer, Answer):
-            raise refusal(call, answer)
+            raise _failure(call, answer)
         return answer
 
     async def _send(
@@ -320,6 +329,14 @@ class KubernetesClient:
             return RESTClientObject(self._configuration).ssl_context
         except (OSError, ValueError):
             raise AuthenticationFailed("the certificates or the key of the login cannot be used") from None
+
+
+def _failure(call: Call, answer: Answer) -> SinkError:
+    """NB: who does not know core resources either is no API server, whatever is installed."""
+    error = refusal(call, answer)
+    is_unknown = answer.code == HTTPStatus.NOT_FOUND and not answer.not_found
+    is_read_of_a_group = call.path.startswith("/apis/") and not call.writes
+    return NotServed(error.reason) if is_unknown and is_read_of_a_group else error
 
 
 def _in_cluster() -> bool:

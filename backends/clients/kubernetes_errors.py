@@ -28,7 +28,8 @@ from backends.errors import (
 )
 
 _PATH: Final = re.compile(
-    r"/(?:api/[^/]+|apis/[^/]+/[^/]+)(?:/namespaces/(?P<namespace>[^/]+))?/(?P<resource>[^/]+)(?:/(?P<name>[^/]+))?"
+    r"/(?:api/[^/]+|apis/[^/]+/[^/]+)(?:/namespaces/(?P<namespace>[^/]+))?/(?P<resource>[^/]+)"
+    r"(?:/(?P<name>[^/]+)(?:/(?P<part>[^/]+))?)?"
 )
 _VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _WEBHOOK_DENIED: Final = re.compile(r'admission webhook "([-.a-zA-Z0-9]{1,253})" denied the request')
@@ -58,7 +59,8 @@ class Call:
 
     @property
     def resource(self) -> str:
-        return self._part("resource") or self.path
+        """With a subresource as RBAC names it."""
+        return "/".join(filter(None, (self._part("resource"), self._part("part")))) or self.path
 
     @property
     def namespace(self) -> str | None:

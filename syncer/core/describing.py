@@ -36,6 +36,8 @@ def described(mapped: Sequence[Mapped]) -> Iterator[Mapped]:
 def _description(shown: Wanted, sink: str, mapped: Sequence[Mapped]) -> Mapping[str, object]:
     others = [one for one in mapped if one.target.shows is None]
     secrets = [one for one in others if isinstance(one, Wanted) and one.address.sink == sink]
+    # NB: nobody can refer to a Secret of another namespace: those beside the resource come first.
+    secrets.sort(key=lambda one: _folder(one) != _folder(shown))
     places = _places(secrets)
     bindings = [one for one in secrets if one.target.attributes.get("type", "").startswith(_SERVICE_BINDING)]
     return {
@@ -54,6 +56,10 @@ def _description(shown: Wanted, sink: str, mapped: Sequence[Mapped]) -> Mapping[
         **({"binding": bindings[0].address.path} if bindings else {}),
         "sinks": sorted({one.target.sink for one in others}),
     }
+
+
+def _folder(wanted: Wanted) -> str:
+    return wanted.address.path.rpartition("/")[0]
 
 
 def _places(secrets: Sequence[Wanted]) -> Mapping[str, Mapping[str, str]]:

@@ -263,6 +263,9 @@ def _why_update(wanted: Wanted, mine: Mark, owner: Owner) -> tuple[State, str]:
         return State.PENDING, "newer outputs or another layout"
     if _mark(wanted, owner, mine.content_id, like=mine) != mine:
         return State.PENDING, "marked by another rule or from another source"
+    if wanted.target.shows is not None:
+        # How the other sinks stand is part of it, and that is nobody's hand.
+        return State.PENDING, "what is shown has changed"
     return State.DRIFTED, "changed behind our back"
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from core_world import KEY, kubernetes, output_set, policy, rule, target
+from core_world import CONTENTS, KEY, decided, kubernetes, output_set, policy, rule, target, written
 from hypothesis import given
 from hypothesis import strategies as st
 
+from syncer.core.changes import State, Update
 from syncer.core.describing import described
 from syncer.core.mapping import Mapped, Unmappable, Wanted, map_target
 from syncer.core.model import FromOutput, FromTemplate, OutputSet, Placeholder, Rule, Target
@@ -90,6 +91,19 @@ def test_a_target_that_is_held_counts_as_a_sink_and_not_as_a_place() -> None:
     assert any(isinstance(one, Unmappable) for one in mapped)
     assert said(wanted)["sinks"] == ["cluster"]
     assert "secret" not in said(wanted)["outputs"][0]
+
+
+def test_of_two_secrets_the_one_beside_the_resource_is_named() -> None:
+    far = kubernetes(sink="cluster", parts=("elsewhere", "{installation}-outputs"))
+    wanted, _ = shown(outputs(password=True), rule(far, CLUSTER))
+    assert said(wanted)["outputs"][0]["secret"]["address"] == f"{KEY.namespace}/{KEY.name}-outputs"
+
+
+def test_what_shows_something_else_than_it_should_is_no_drift() -> None:
+    one, _ = shown(output_set(CONTENTS), CLUSTER)
+    change = decided(one, replace(written(one), intact=False))
+    assert isinstance(change, Update)
+    assert (change.state, change.reason) == (State.PENDING, "what is shown has changed")
 
 
 def test_everything_that_is_said_is_part_of_the_revision() -> None:
