@@ -71,9 +71,12 @@ def idle(*, quick: bool) -> Sequence[Figure]:
         syncer = Syncer.start(document, folder, level="warning")
         stack.callback(syncer.stop)
         say("cold sync ...")
+        first = _last_sweep(syncer)
         syncer.until(lambda: stage.writes() >= installations, 1200, every=0.5)
-        # The watch begins during the first sweep, and asks for another one: the earliest is 30 s later.
-        _until_swept_again(syncer, _last_sweep(syncer))
+        # The watch begins during the first sweep, and asks for another one: the earliest is 30 s later,
+        # which may be before the last write.
+        _until_swept_again(syncer, first)
+        syncer.until(lambda: syncer.metric("queue_depth") + syncer.metric("in_work") == 0, 60, every=0.2)
         writes = stage.writes()
         quiet = _quiet(syncer, mongo)
         say("sweeps ...")

@@ -6,6 +6,7 @@ The part of the composition root that the other commands do without.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import secrets
 import socket
@@ -95,6 +96,8 @@ class Running:
             one.watch(controllers)
         for controller in controllers:
             self.metrics.watch_queue(controller.name, partial(_depths, controller))
+        # NB: a term is one great cycle, and all it knew would stay: full collections hardly ever happen.
+        gc.collect()
 
 
 def work_of(config: Config, opened: Callable[[], PorterSource], conditions: Shown | None = None) -> Work:

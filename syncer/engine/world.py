@@ -33,7 +33,7 @@ from syncer.engine.batches import chunks, overlapped
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """What one look at the source says is wanted, under one policy; not why nothing else is."""
+    """What one look at the source says is wanted, under one policy."""
 
     policy: Policy
     keys: Collection[InstallationKey]
@@ -44,7 +44,7 @@ class Sight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World(Sight):
-    """One look at the source, under one policy."""
+    """The same, and all that was seen: whoever looks at what is not wanted needs to know why."""
 
     ids: Mapping[InstallationKey, str]
     """Every installation there is. An id of "" is a document that does not say which it is."""
@@ -115,6 +115,7 @@ async def look(
 
 async def sight_of(source: Source, policy: Policy, *, batch: int) -> Sight:
     """As `look`, but no installation outlives its batch. Raises `SourceError`."""
+    listed = {ref.key for ref in await source.list()}
     keys: set[InstallationKey] = set()
     claims: dict[str, list[Mapped]] = {}
 
@@ -123,7 +124,7 @@ async def sight_of(source: Source, policy: Policy, *, batch: int) -> Sight:
         keys.update(loaded)
         _add_claims(claims, loaded.values(), policy)
 
-    await overlapped(chunks(sorted(ref.key for ref in await source.list()), batch), load)
+    await overlapped(chunks(sorted(listed), batch), load)
     return Sight(policy=policy, keys=keys, claims=_frozen(claims))
 
 

@@ -31,7 +31,7 @@ from syncer.core.ports import Outcome
 from syncer.engine.controller import DRAIN, Controller
 from syncer.engine.passes import SinkSlot
 from syncer.engine.queue import Priority
-from syncer.engine.world import look
+from syncer.engine.world import Sight, sight_of
 
 SHOP = (Workloads(kind="Deployment", name="shop"),)
 
@@ -119,7 +119,10 @@ class Scene:
 
     async def look(self) -> None:
         number = self.controller.begin_look()
-        self.controller.sweep(await look(self.bench.source, self.shared.policy), number)
+        self.controller.sweep(await self.sight(), number)
+
+    async def sight(self) -> Sight:
+        return await sight_of(self.bench.source, self.shared.policy, batch=2)
 
     async def end(self) -> float:
         """Seconds that takes."""
@@ -196,7 +199,7 @@ def test_a_look_that_could_not_be_compared_is_compared_once_the_sink_works() -> 
 
 def test_of_two_looks_only_the_newer_one_is_compared() -> None:
     async def tell(scene: Scene) -> None:
-        older, newer = [await look(scene.bench.source, scene.shared.policy) for _ in range(2)]
+        older, newer = [await scene.sight() for _ in range(2)]
         scene.controller.sweep(older, scene.controller.begin_look())
         scene.controller.sweep(newer, scene.controller.begin_look())
         await asyncio.sleep(1)

@@ -16,7 +16,7 @@ from syncer.core.errors import SourceUnavailable
 from syncer.core.model import InstallationKey
 from syncer.engine.detection import Detection
 from syncer.engine.queue import Priority
-from syncer.engine.world import World
+from syncer.engine.world import Sight
 
 POLL, LIST, RESYNC = 2.0, 15.0, 600.0
 
@@ -44,8 +44,8 @@ class Heard:
         self._note("look")
         return len(self.events)
 
-    def sweep(self, world: World, look: int) -> None:
-        self._note(("sweep", look, sorted(world.loaded)))
+    def sweep(self, sight: Sight, look: int) -> None:
+        self._note(("sweep", look, sorted(sight.keys)))
 
     def times(self, what: object) -> list[float]:
         return [at for at, event in self.events if event == what]

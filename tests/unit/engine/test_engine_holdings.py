@@ -100,3 +100,24 @@ def test_whoever_listens_hears_of_every_mark() -> None:
     holdings.saw(seen("y"))
     holdings.saw(seen("z", foreign="no mark"))
     assert [one.address for one in told] == ["x", "y"]
+
+
+def test_what_is_seen_again_keeps_its_objects_and_gets_its_new_version() -> None:
+    """Else every list would scatter thousands of new ones over the memory."""
+    holdings = Holdings()
+    holdings.wrote(mark("x"), Version("1"))
+    before = holdings.at("x")
+    holdings.saw(seen("x", version="2"))
+    after = holdings.at("x")
+    assert before is not None
+    assert after is not None
+    assert after.key is before.key
+    assert (after.version, holdings.of([A])) == (Version("2"), {"x"})
+
+
+def test_a_new_life_at_the_same_address_replaces_the_old_one() -> None:
+    holdings = Holdings()
+    holdings.wrote(mark("x"), Version("1"))
+    holdings.wrote(mark("x", identity="2"), Version("2"))
+    assert holdings.ids() == {"2"}
+    assert holdings.of([A]) == {"x"}

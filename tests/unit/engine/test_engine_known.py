@@ -90,3 +90,11 @@ def test_an_empty_list_is_no_evidence_that_somebody_is_missing(known: Known, clo
         known.learn(refs)
     assert known.missing_since(A) == 145
     assert known.missing_since(C) == 145
+
+
+def test_who_did_not_change_stays_the_same_object(known: Known) -> None:
+    """Else every list would scatter thousands of new ones over the memory."""
+    first, second = (ref(InstallationKey("shop", "a")) for _ in range(2))
+    known.learn([first])
+    known.learn([second])
+    assert next(iter(known.ids)) is first.key is not second.key

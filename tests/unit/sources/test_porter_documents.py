@@ -101,6 +101,15 @@ def test_judging_digests_all_at_once_or_one_by_one_comes_to_the_same(outputs):
     assert _digests(outputs) == _digests_one_by_one(outputs)
 
 
+def test_results_that_list_the_same_outputs_share_their_names():
+    """They are thousands, and remembered."""
+    entry = {"contentDigest": f"sha256:{'0' * 64}"}
+    one, other = (parse_outputs({"outputs": {f"ho{end}": entry}}) for end in ("st", "st"))
+    assert isinstance(one, dict)
+    assert isinstance(other, dict)
+    assert next(iter(one)) is next(iter(other))
+
+
 def test_an_unreadable_document_is_not_mistaken_for_an_installation():
     identity = parse_identity({"_id": ObjectId(), "name": 7, "id": ulid(1)})
     assert unreadable(identity.key)
