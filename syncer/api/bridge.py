@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
 
@@ -48,7 +49,9 @@ class Errand:
         self._loop = loop
         self._peer = peer
         self._deadline = loop.time() + min(seconds, peer.time_remaining())
-        self._cut: asyncio.TimerHandle | None = None
+        self._cutting: asyncio.TimerHandle | None = None
+        self.is_cut = False
+        """The request was ended from here. NB: gRPC's context may not know it yet."""
 
     def __enter__(self) -> Self:
         self._loop.call_soon_threadsafe(self._arm)
@@ -60,7 +63,8 @@ class Errand:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._loop.call_soon_threadsafe(self._disarm)
+        with suppress(RuntimeError):  # the loop has ended before us
+            self._loop.call_soon_threadsafe(self._disarm)
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """The result of `work`, done in the loop. Raises `DeadlinePassed`, `Gone`, and what `work` raises."""
@@ -84,8 +88,12 @@ class Errand:
 
     def _arm(self) -> None:
         # A thread that waits for the client, to send or to take, waits as long as the client likes.
-        self._cut = self._loop.call_at(self._deadline + _LAST_WORDS, self._peer.cancel)
+        self._cutting = self._loop.call_at(self._deadline + _LAST_WORDS, self._cut)
+
+    def _cut(self) -> None:
+        self.is_cut = True
+        self._peer.cancel()
 
     def _disarm(self) -> None:
-        if self._cut is not None:
-            self._cut.cancel()
+        assert self._cutting is not None  # what comes first is done first
+        self._cutting.cancel()

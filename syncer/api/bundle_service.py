@@ -5,8 +5,8 @@ Says what is asked for and what of it is allowed; reading is `Records`' part, re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final, assert_never
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, TypeVar, assert_never
 
 from google.protobuf.message import Message
 
@@ -19,7 +19,7 @@ from syncer.api.interceptor import caller_of
 from syncer.api.observer import ApiObserver
 from syncer.api.pages import PageTokens, page_size
 from syncer.api.records import Records
-from syncer.api.refusals import Context, Denied, Outdated, Refused, answered
+from syncer.api.refusals import Context, Denied, Outdated, Refused, answered, possible
 from syncer.core.model import (
     Found,
     InstallationKey,
@@ -34,12 +34,14 @@ from syncer.core.rows import InstallationFilter, SelectedOutputs
 LATEST: Final = "latest"
 _CUSTOM_PAGE: Final = 20
 """Installations on a page with their custom data, of which each may have megabytes."""
-_VALUES: Final = 2 * 1024 * 1024
-"""Bytes of values on a page: clients refuse messages of more than 4 MiB unless told otherwise, and a
+_PAGE: Final = 2 * 1024 * 1024
+"""Bytes of what is on a page: clients refuse messages of more than 4 MiB unless told otherwise, and a
 single value of Porter's has at most 3 MiB."""
 _VALUES_AT_ONCE: Final = 16
 """Outputs whose values are read before it is known whether they fit on the page."""
 _NOT_ALLOWED: Final = "you may not read sensitive outputs of this installation"
+
+_Message = TypeVar("_Message", bound=Message)
 
 
 class BundleService(PorterBundleServicer):
@@ -84,10 +86,11 @@ class BundleService(PorterBundleServicer):
             size=min(size, _CUSTOM_PAGE) if request.include_custom else size,
             beyond=None if place is None else InstallationKey(*place),
         )
-        behind = () if page.next is None else (page.next.namespace, page.next.name)
+        shown = _fitting(map(conversion.installation, page.rows))
+        last = page.rows[len(shown) - 1] if len(shown) < len(page.rows) else page.next
+        behind = () if last is None else (last.namespace, last.name)
         return ours.ListInstallationsResponse(
-            installations=map(conversion.installation, page.rows),
-            next_page_token=self._token(caller, request, behind),
+            installations=shown, next_page_token=self._token(caller, request, behind)
         )
 
     async def _runs(
@@ -103,10 +106,10 @@ class BundleService(PorterBundleServicer):
             if not behind:
                 raise Outdated("the run that the next page is behind is gone: begin anew")
             rows = rows[behind[0] :]
-        page, more = rows[:size], len(rows) > size
+        shown = _fitting(map(conversion.run, rows[:size]))
+        more = (rows[len(shown) - 1].id,) if len(shown) < len(rows) else ()
         return ours.ListInstallationRunsResponse(
-            runs=map(conversion.run, page),
-            next_page_token=self._token(caller, request, (page[-1].id,) if more else ()),
+            runs=shown, next_page_token=self._token(caller, request, more)
         )
 
     async def _outputs(
@@ -135,13 +138,13 @@ class BundleService(PorterBundleServicer):
     ) -> Sequence[ours.Output]:
         """As many of these, in their order, as go on one page."""
         page: list[ours.Output] = []
-        room = _VALUES
+        room = _PAGE
         for start in range(0, len(outputs), _VALUES_AT_ONCE):
             some = outputs[start : start + _VALUES_AT_ONCE]
             states = await self._records.values({one.ref for one in some if sensitive or not one.sensitive})
             for one in some:
                 output = _output(one, states, refused=asked and not sensitive)
-                room -= len(output.value)
+                room -= output.ByteSize()
                 if room < 0 and page:
                     return page
                 page.append(output)
@@ -167,7 +170,19 @@ def _get(resource: Resource, key: InstallationKey) -> Permission:
 def _key(namespace: str, installation: str) -> InstallationKey:
     if not installation:
         raise Refused("installation is empty: give the name of one")
-    return InstallationKey(namespace, installation)
+    return possible(namespace, installation)
+
+
+def _fitting(messages: Iterable[_Message]) -> list[_Message]:
+    """As many of these, in their order, as go on one page: one at least."""
+    page: list[_Message] = []
+    room = _PAGE
+    for message in messages:
+        room -= message.ByteSize()
+        if room < 0 and page:
+            break
+        page.append(message)
+    return page
 
 
 def _unpaged(request: Message) -> bytes:

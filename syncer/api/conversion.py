@@ -23,6 +23,8 @@ from syncer.core.rows import InstallationRow, OutputRow, RunRow
 _NEVER: Final = "0001-01-01T00:00:00Z"
 """What Go, and so Porter, writes for a time that was never set."""
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_MOMENTS: Final = range(-62_135_596_800, 253_402_300_800)
+"""Seconds that a Timestamp may have; clients cannot print others."""
 _DEEPEST: Final = 16
 """Levels of custom data; clients refuse messages that are nested much deeper."""
 _STATES: Final = {
@@ -131,6 +133,8 @@ def moment(time: str | None) -> Timestamp | None:
     try:
         seconds = int(datetime.fromisoformat(match[1] + match[3]).timestamp())
     except (ValueError, OverflowError):
+        return None
+    if seconds not in _MOMENTS:
         return None
     return Timestamp(seconds=seconds, nanos=int((match[2] or "").ljust(9, "0")))
 

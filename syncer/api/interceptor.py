@@ -30,6 +30,7 @@ DENIED: Final = "not allowed, or not there"
 """The one text for both."""
 _UNKNOWN: Final = "not authenticated"
 _HEALTH: Final = "/grpc.health.v1.Health/"
+_COMPLAINT_SECONDS: Final = 10.0
 HEALTH_CHECKS: Final = 16
 """Answered at the same time; apart from the requests of callers, so that neither can crowd out the other."""
 
@@ -108,8 +109,9 @@ class AccessInterceptor(grpc.ServerInterceptor):
         self._observer = observer
         self._loop = loop
         self._request_seconds = request_seconds
+        self._next_complaint = 0.0
         self._rooms = {False: _Room(requests), True: _Room(HEALTH_CHECKS)}
-        self._log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("syncer")
+        self._log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("syncer.api")
 
     def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         handler = continuation(handler_call_details)
@@ -148,7 +150,7 @@ class AccessInterceptor(grpc.ServerInterceptor):
             caller = None if method.is_open else errand.run(self._admitted(context))
             request: Any = _parsed(method, messages)
             if not method.handler.request_streaming:
-                request = _only(request, context)
+                request = _only(request, context, errand)
             if inspect.iscoroutinefunction(method.behaviour):
                 assert caller is not None
                 yield errand.run(method.behaviour(request, RequestContext(caller)))
@@ -156,6 +158,8 @@ class AccessInterceptor(grpc.ServerInterceptor):
                 yield from method.behaviour(request, context)
             else:
                 yield method.behaviour(request, context)
+            if errand.is_cut:
+                raise Gone
 
     async def _admitted(self, context: grpc.ServicerContext) -> Caller:
         try:
@@ -175,11 +179,18 @@ class AccessInterceptor(grpc.ServerInterceptor):
             case DeadlinePassed():
                 return Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "it took too long")
             case AccessUnavailable():
-                self._log.warning("access cannot be checked", method=method.name, reason=error.reason)
+                self._complain(error.reason)
                 return Refusal(grpc.StatusCode.UNAVAILABLE, "access cannot be checked right now")
             case _:
                 self._log.error("request failed", method=method.name, exc_type=type(error).__name__)
                 return Refusal(grpc.StatusCode.INTERNAL, "failed; the log of the server says more")
+
+    def _complain(self, reason: str) -> None:
+        """Not of each request: whoever likes can send many."""
+        now = time.monotonic()
+        if now >= self._next_complaint:
+            self._next_complaint = now + _COMPLAINT_SECONDS
+            self._log.warning("access cannot be checked", reason=reason)
 
 
 class _Room:
@@ -214,10 +225,10 @@ def _parsed(method: _Method, messages: Iterator[bytes]) -> Iterator[Any]:
         yield request
 
 
-def _only(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+def _only(requests: Iterator[Any], context: grpc.ServicerContext, errand: Errand) -> Any:
     """The one message of a request that has one."""
     for request in requests:
         return request
-    if not context.is_active():
+    if errand.is_cut or not context.is_active():
         raise Gone
     raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "the request has no message")

@@ -2,7 +2,8 @@
 
 A token is reviewed for an audience of our own, so that one that was stolen from us opens nothing else, and
 one for the API server opens nothing here. Answers are remembered for seconds only: a right that was taken
-away is gone after `ALLOWED_SECONDS` at the latest.
+away is gone after `ALLOWED_SECONDS` at the latest. (The API server, seen at 1.37, itself remembers for as
+long again that a token was good.)
 """
 
 from __future__ import annotations

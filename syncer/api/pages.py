@@ -17,7 +17,6 @@ from syncer.api.callers import Caller
 
 DEFAULT_SIZE: Final = 100
 LARGEST_SIZE: Final = 1000
-_LONGEST_TOKEN: Final = 8192
 _SEAL: Final = 16
 """Bytes of the signature that a token begins with."""
 
@@ -51,12 +50,12 @@ class PageTokens:
         """The place it was issued for; None for an empty token. Raises `BadPageToken`."""
         if not token:
             return None
-        if len(token) > _LONGEST_TOKEN:
-            raise BadPageToken
         try:
-            sealed = base64.b64decode(token, altchars=b"-_", validate=True)
+            sealed = base64.urlsafe_b64decode(token)
         except (binascii.Error, ValueError):
             raise BadPageToken from None
+        if base64.urlsafe_b64encode(sealed).decode() != token:  # base64 has several spellings of the same
+            raise BadPageToken
         seal, content = sealed[:_SEAL], sealed[_SEAL:]
         if not hmac.compare_digest(seal, self._seal(caller, request, content)):
             raise BadPageToken

@@ -18,7 +18,7 @@ from syncer.api.callers import Caller, Permission, Resource, Verb
 from syncer.api.interceptor import caller_of
 from syncer.api.observer import ApiObserver
 from syncer.api.records import Records
-from syncer.api.refusals import Context, Denied, Refused, answered
+from syncer.api.refusals import Context, Denied, Refused, answered, possible
 from syncer.core.model import InstallationKey
 from syncer.core.rows import InstallationFilter
 
@@ -66,7 +66,7 @@ class PorterService(PorterServicer):
     async def _outputs(
         self, request: porters.ListInstallationLatestOutputRequest, caller: Caller
     ) -> porters.ListInstallationLatestOutputResponse:
-        key = InstallationKey(request.namespace, request.name)
+        key = possible(request.namespace, request.name)
         if not await self._may(caller, Resource.OUTPUTS, key):
             raise Denied
         sensitive = self._sensitive and await self._may(caller, Resource.SENSITIVE_OUTPUTS, key)

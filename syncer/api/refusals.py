@@ -12,9 +12,11 @@ from typing import Any, Final, TypeVar
 import grpc
 import structlog
 
+from syncer.api.conversion import text
 from syncer.api.interceptor import DENIED
 from syncer.api.pages import BadPageSize, BadPageToken
 from syncer.core.errors import NoSuchInstallation, NoSuchRun, NothingToRead, SourceError, SourceUnavailable
+from syncer.core.model import InstallationKey
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -54,6 +56,10 @@ _TEXTS: Final[Mapping[grpc.StatusCode, str]] = {
     grpc.StatusCode.INTERNAL: "Porter's data cannot be read as they are; the log of the server says why",
 }
 """Where the error's own words would tell too much."""
+_LONGEST_NAME: Final = 1024
+"""Characters; as of any name that is read of Porter's."""
+_LONGEST_TEXT: Final = 512
+"""Characters of what is told: it travels in a header, and clients refuse those of more than 8 KiB."""
 
 
 async def answered(context: Context, answer: Awaitable[_Answer]) -> _Answer:
@@ -61,10 +67,10 @@ async def answered(context: Context, answer: Awaitable[_Answer]) -> _Answer:
     try:
         return await answer
     except Exception as error:
-        code, text = refusal_of(error)
+        code, told = refusal_of(error)
         if code is None:
             raise
-    await context.abort(code, text)
+    await context.abort(code, told)
     raise AssertionError("abort raises")
 
 
@@ -74,4 +80,14 @@ def refusal_of(error: Exception) -> tuple[grpc.StatusCode | None, str]:
     if isinstance(error, SourceError):
         # NB: the reason names hosts and databases: it is for the log.
         _log.warning("request not answered", reason=error.reason)
-    return code, _TEXTS.get(code) or str(error) if code else ""
+    return code, _TEXTS.get(code) or text(str(error))[:_LONGEST_TEXT] if code else ""
+
+
+def possible(namespace: str, name: str) -> InstallationKey:
+    """The installation that is asked for. Raises `Denied` for a name that none can have.
+
+    NB: before access is asked for it, which remembers what it was asked.
+    """
+    if len(name) > _LONGEST_NAME:
+        raise Denied
+    return InstallationKey(namespace, name)

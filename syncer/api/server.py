@@ -19,6 +19,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from syncer.api.access import Access
+from syncer.api.certificates import CertificateAccess
 from syncer.api.interceptor import HEALTH_CHECKS, AccessInterceptor
 from syncer.api.loopback import LoopbackAccess
 from syncer.api.observer import ApiObserver
@@ -142,6 +143,8 @@ def _address(options: ApiOptions, access: Access) -> str:
         ip = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     except ValueError:
         raise CannotServe(f"cannot listen on {options.listen}: {host} is not an IP address") from None
+    if isinstance(access, CertificateAccess) and (options.tls is None or options.tls.client_ca is None):
+        raise CannotServe("access by `certificates` needs an authority for those of clients (tls)")
     if not ip.is_loopback:
         if options.tls is None:
             raise CannotServe(f"{options.listen} is not a loopback address: a certificate is needed (tls)")

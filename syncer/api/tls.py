@@ -46,7 +46,7 @@ class _Reloader:
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
-        self._log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("syncer")
+        self._log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("syncer.api")
         self._stamp = _stamp(files)
         self.first = load(files)
 
