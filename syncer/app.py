@@ -19,6 +19,7 @@ from syncer.config.model import (
     Config,
     DumpSourceConfig,
     FilesystemSecretsConfig,
+    KubernetesAccessConfig,
     KubernetesSecretsConfig,
     MongoSourceConfig,
     NoSecretsConfig,
@@ -102,9 +103,13 @@ def make_sink(config: SinkConfig, conditions: Conditions | None = None) -> Sink:
 
 
 async def examine(config: Config) -> Sequence[tuple[str, tuple[Finding, ...]]]:
-    """What `doctor` shows: of the source, and of every sink, reachable or not."""
+    """What `doctor` shows: of the source, of every sink, and of who decides about callers of the API."""
     source = ("source", await _examine_source(config))
-    return [source, *[(f"sink {sink.name}", await _examine_sink(sink)) for sink in config.sinks]]
+    sinks = [(f"sink {sink.name}", await _examine_sink(sink)) for sink in config.sinks]
+    access = config.api.access
+    if not isinstance(access, KubernetesAccessConfig):
+        return [source, *sinks]
+    return [source, *sinks, ("api access", await _examine_access(access))]
 
 
 async def _examine_source(config: Config) -> tuple[Finding, ...]:
@@ -121,6 +126,22 @@ async def _examine_sink(config: SinkConfig) -> tuple[Finding, ...]:
             return await sink.check()
     except SinkError as error:
         return (Finding(level=FindingLevel.ERROR, subject=config.kind.kind, detail=error.reason),)
+
+
+async def _examine_access(config: KubernetesAccessConfig) -> tuple[Finding, ...]:
+    from backends.clients.kubernetes import KubernetesClient  # noqa: PLC0415  # heavy
+    from backends.clients.kubernetes_access import KubernetesReviews  # noqa: PLC0415  # with it
+
+    try:
+        async with KubernetesClient(config.connection) as client:
+            missing = await KubernetesReviews(client).missing_rights()
+    except SinkError as error:
+        return (Finding(level=FindingLevel.ERROR, subject="kubernetes", detail=error.reason),)
+    if not missing:
+        detail = "tokens and rights of callers can be asked for"
+        return (Finding(level=FindingLevel.OK, subject="kubernetes", detail=detail),)
+    detail = f"may not create {' and '.join(missing)}: every caller is refused"
+    return (Finding(level=FindingLevel.ERROR, subject="kubernetes", detail=detail),)
 
 
 def _mongodb(url: str, ca_file: Path | None) -> Store:
