@@ -1,4 +1,4 @@
-"""`python -m bench.run latency|idle|isolation`: what `syncer run` costs, and how soon changes arrive.
+"""`python -m bench.run latency|resources|idle|isolation`: what `syncer run` costs, how soon changes come.
 
 The process is the product's, the servers are those of the tests, all on one machine. Figures go to stdout
 as a table. `--quick` is for continuous integration: the same at a small size.
@@ -13,7 +13,7 @@ from typing import Protocol
 
 from bench.figures import Figure, table
 from bench.run_idle import idle
-from bench.run_latency import isolation, latency
+from bench.run_latency import isolation, latency, resources
 
 
 class _Bench(Protocol):
@@ -22,6 +22,7 @@ class _Bench(Protocol):
 
 _BENCHES: Mapping[str, _Bench] = {
     "latency": latency,
+    "resources": resources,
     "idle": idle,
     "isolation": isolation,
 }

@@ -15,9 +15,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from bench.figures import Figure
 from bench.stages import REPOSITORY
-from tests.faults.estate import Estate
+from tests.faults.estate import USER, Estate
 from tests.faults.running import Syncer
 from tests.servers.kubernetes import KubeCluster
 from tests.servers.mongodb import MongoServer
@@ -28,6 +30,12 @@ from tests.servers.tcp_proxy import TcpProxy
 POLL = 2.0
 """The default `pollInterval`."""
 _FEW, _MANY = 20, 200
+_DEFINITION = REPOSITORY / "charts/porter-outputs-syncer/files/installationoutputs.yaml"
+_GROUP = {"apiGroups": ["outputs.porter.sh"]}
+_RESOURCE_RULES = [
+    {**_GROUP, "resources": ["installationoutputs"], "verbs": ["get", "list", "create", "update", "delete"]},
+    {**_GROUP, "resources": ["installationoutputs/status"], "verbs": ["update"]},
+]
 _LOOK = 0.003
 _LONGEST = 60.0
 
@@ -80,6 +88,36 @@ def latency(*, quick: bool) -> Sequence[Figure]:
             Figure(what=f"{how}: longest", value=lags[-1], unit="s"),
         ]
     return found
+
+
+def resources(*, quick: bool) -> Sequence[Figure]:
+    """How much later than the Secret the InstallationOutputs resource shows the same run."""
+    with running(change_streams=True) as rig:
+        estate = rig.estate
+        estate.cluster.install(yaml.safe_load(_DEFINITION.read_text()))
+        estate.cluster.grant(USER, _RESOURCE_RULES, estate.namespace)
+        settings = {"namespaces": {"shop": estate.namespace}, "customResources": {"enabled": True}}
+        rig.start(estate.document(source=_source(estate), **settings)).until_ready()
+        runs = _FEW if quick else _MANY
+        secret = sorted(_lags(estate, runs, estate.in_cluster))
+        both = sorted(_lags(estate, runs, _shown(estate)))
+    return [
+        Figure(what="runs each", value=runs),
+        Figure(what="the Secret: p99", value=percentile(secret, 99), unit="s"),
+        Figure(what="the Secret and the resource: p99", value=percentile(both, 99), unit="s", at_most=0.3),
+    ]
+
+
+def _shown(estate: Estate) -> Callable[[str], Mapping[str, bytes] | None]:
+    def seen(name: str) -> Mapping[str, bytes] | None:
+        kind = ("outputs.porter.sh/v1alpha1", "InstallationOutputs")
+        found = estate.cluster.admin.get(*kind, name, estate.namespace) or {}
+        shown = {one["name"]: one.get("value") for one in found.get("status", {}).get("outputs", ())}
+        secret = estate.in_cluster(name) or {}
+        plain = {key: value.decode() for key, value in secret.items() if key != "password"}
+        return secret if shown == {**plain, "password": None} else None
+
+    return seen
 
 
 def isolation(*, quick: bool) -> Sequence[Figure]:

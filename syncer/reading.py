@@ -60,7 +60,7 @@ class Reader:
     async def runs(self, key: InstallationKey) -> Sequence[RunRow]:
         """Last started first. Raises `NoSuchInstallation`."""
         runs = await list_runs(self._source.store, key)
-        if not runs and key not in await self._source.load([key]):
+        if not runs and not await self._source.exists(key):
             raise NoSuchInstallation(f"there is no installation {key}")
         return runs
 
@@ -97,7 +97,7 @@ class Reader:
 
         Raises `NoSuchInstallation`, or `NothingToRead` where Porter fails.
         """
-        if key not in await self._source.load([key]):
+        if not await self._source.exists(key):
             raise NoSuchInstallation(f"there is no installation {key}")
         try:
             return await list_outputs(self._source.store, self._source.resolver, key, sensitive=sensitive)

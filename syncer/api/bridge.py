@@ -82,9 +82,12 @@ class Errand:
             async with scope:
                 return await work
         except TimeoutError:
-            if scope.expired():
-                raise DeadlinePassed from None
-            raise
+            if not scope.expired():
+                raise
+        finally:
+            # NB: it knows the task, the task what was raised, that where: a circle that keeps the request.
+            del scope
+        raise DeadlinePassed
 
     def _arm(self) -> None:
         # A thread that waits for the client, to send or to take, waits as long as the client likes.

@@ -37,6 +37,8 @@ _CUSTOM_PAGE: Final = 20
 _PAGE: Final = 2 * 1024 * 1024
 """Bytes of what is on a page: clients refuse messages of more than 4 MiB unless told otherwise, and a
 single value of Porter's has at most 3 MiB."""
+_LARGEST_VALUE: Final = 15 * 1024 * 1024
+"""Bytes of one that can be sent at all (`Limits.send_bytes`); one that cannot must not end every walk."""
 _VALUES_AT_ONCE: Final = 16
 """Outputs whose values are read before it is known whether they fit on the page."""
 _NOT_ALLOWED: Final = "you may not read sensitive outputs of this installation"
@@ -222,6 +224,8 @@ def _content(state: OutputState | None) -> tuple[bytes | None, str]:
     match state:
         case None:
             return None, ""
+        case Found(value) if len(value) > _LARGEST_VALUE:
+            return None, "it is too large to be sent"
         case Found(value):
             return value.reveal(), ""
         case Missing():

@@ -136,6 +136,9 @@ class AccessInterceptor(grpc.ServerInterceptor):
         except Exception as error:  # noqa: BLE001  # its text could quote anything
             refusal = self._refusal(method, error)
             code = refusal.code
+            # NB: it leads back here, and a request that is kept until garbage is collected keeps its place
+            # on the connection, too: gRPC refuses whatever comes there after `Limits.streams` of them.
+            error.__traceback__ = None
             context.abort(refusal.code, refusal.text)
         finally:
             self._observer.request(method.name, code.name, time.monotonic() - started)

@@ -30,7 +30,7 @@ def test_a_tiny_benchmark_prints_its_table(sink: str, writes: int) -> None:
 
 
 @pytest.mark.usefixtures("kube_cluster", "mongo_server")
-@pytest.mark.parametrize("what", ["latency", "isolation"])
+@pytest.mark.parametrize("what", ["latency", "resources", "isolation"])
 @pytest.mark.timeout(400)
 def test_changes_arrive_in_the_benches_of_the_controller(what: str) -> None:
     """At a small size, on a machine that does other things as well: that all of them arrive, not how soon."""

@@ -42,6 +42,8 @@ _OUTPUT_FIELDS: Final = ("name", "resultId", "runId")
 _BUNDLE_PARTS: Final = ("repository", "version", "digest", "tag")
 _ONE_OR_TWO: Final = (1, 2)
 """Results of an ordinary run: running, and how it ended."""
+_LONG_STRETCH: Final = {False: 500, True: 20}
+"""Installations in one query that goes on looking for those that match; with custom data they are few."""
 _RUNNING: Final = {"install": "installing", "upgrade": "upgrading", "uninstall": "uninstalling"}
 
 
@@ -56,14 +58,16 @@ async def page_installations(
 ) -> InstallationPage:
     """By namespace and name, `size` at most, behind `beyond`. Those without a proper name are left out."""
     rows: list[InstallationRow] = []
-    more = True
+    more, stretch = True, size + 1
     while more and len(rows) <= size:  # one beyond the page tells that there is another
-        page = Page(size=size + 1, beyond=beyond)
+        page = Page(size=stretch, beyond=beyond)
         documents = await store.find(replace(_wanted(wanted), page=page))
         named = {key: found for found in documents if (key := parse_key(found, "name")) is not None}
         rows += _chosen(named.values(), wanted)
-        more = len(documents) > size and bool(named)
-        beyond = next(reversed(named), None)
+        more = len(documents) == stretch
+        beyond = next(reversed(named), beyond)
+        # Few match, or none here has a name to go on behind.
+        stretch *= 2 if not named or stretch < _LONG_STRETCH[wanted.custom] else 1
     last = rows[size - 1] if len(rows) > size else None
     behind = None if last is None else InstallationKey(last.namespace, last.name)
     return InstallationPage(rows=rows[:size], next=behind)
@@ -88,7 +92,7 @@ async def list_outputs(
 ) -> Sequence[OutputRow]:
     """Of every output the newest there is, described by the bundle of the last run.
 
-    Without `sensitive` no value is read of outputs that are.
+    Without `sensitive` no value is read but of outputs that are shown and plain.
 
     Raises `SourceRefused` if there is no run yet, or if one output cannot be resolved.
     """
@@ -131,8 +135,9 @@ async def _outputs(
     ordered = sorted(listed, key=lambda document: _text(document.get("resultId")))
     latest = {_text(document.get("name")): document for document in ordered}
     shown = {name: declared for name in latest if (declared := bundle.shown(name)) is not None}
-    unasked = {name for name, declared in shown.items() if declared.sensitive and not sensitive}
-    read = [document for name, document in latest.items() if name not in unasked]
+    plain = {name for name, declared in shown.items() if not declared.sensitive}
+    # NB: with those that are hidden, as Porter does: one of them that does not resolve fails everything.
+    read = [document for name, document in latest.items() if sensitive or name in plain]
     values = await _values(store, resolver, key, read)
     return [
         OutputRow(name=name, type=declared.type, sensitive=declared.sensitive, value=values.get(name))

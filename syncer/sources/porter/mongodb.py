@@ -81,7 +81,7 @@ class MongoStore:
                     found = found.sort("_id", DESCENDING).limit(1)
                 elif query.page is not None:
                     order = [("namespace", ASCENDING), (query.name_field, ASCENDING)]
-                    found = found.sort(order).limit(query.page.size)
+                    found = found.sort(order).limit(query.page.size).batch_size(query.page.size)
                 return await found.to_list()
 
     async def watch(self, collection: str, fields: tuple[str, ...], /) -> AsyncIterator[Document]:

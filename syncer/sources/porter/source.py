@@ -145,6 +145,11 @@ class PorterSource:
             await self._list()
         return (await self._load_batch([key], whole=True)).get(key)
 
+    async def exists(self, key: InstallationKey) -> bool:
+        """Whether there is an installation of this name."""
+        await self._refuse_unknown_schema()
+        return bool(grouped([key], await self._find(ask.stamps([key])), "name").get(key))
+
     async def values(self, wanted: Collection[OutputRef]) -> Mapping[OutputRef, OutputState]:
         """Values that come out of the secret store are asked for in one batch.
 

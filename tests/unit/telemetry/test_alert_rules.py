@@ -17,6 +17,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families as families
 
 from syncer.core.ports import Outcome
+from syncer.telemetry.api import ApiTelemetry
 from syncer.telemetry.metrics import Metrics
 from tests.unit.telemetry.promql import TARGET_LABELS, names_of
 from tests.unit.telemetry.telemetry_world import entry, reconciled
@@ -69,6 +70,7 @@ def page() -> str:
     metrics.event("cluster", "recorded")
     metrics.observer_failed()
     metrics.watch_queue("cluster", lambda: ({"fresh": 1}, 1))
+    ApiTelemetry(metrics).request("/package.Service/Method", "OK", 0.1)
     return metrics.page()[0].decode()
 
 
