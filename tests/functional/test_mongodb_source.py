@@ -25,10 +25,11 @@ from syncer.sources.porter import mongodb
 from syncer.sources.porter import store as ask
 from syncer.sources.porter.compat import installations_json, outputs_json, runs_json
 from syncer.sources.porter.dump import DumpStore
-from syncer.sources.porter.listing import list_installations, list_outputs, list_runs
+from syncer.sources.porter.listing import list_installations, list_outputs, list_runs, page_installations
 from syncer.sources.porter.mongodb import MongoStore
 from syncer.sources.porter.secrets.filesystem import FilesystemSecrets
 from syncer.sources.porter.source import PorterSource
+from tests.servers import mongodump
 from tests.unit.sources.porter_world import DB, NOW, Secrets, World
 
 ROOT = Path(__file__).parents[2]
@@ -107,6 +108,51 @@ async def test_porters_own_lists_come_out_of_the_server_as_porter_prints_them(po
         assert runs_json(runs) == (PRINTED / "shop--orders-db.runs.json").read_bytes()
         outputs = await list_outputs(store, secrets(), key)
         assert outputs_json(outputs) == (PRINTED / "shop--orders-db.outputs.json").read_bytes()
+
+
+async def walked(store: Any, wanted: InstallationFilter, size: int) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    page = await page_installations(store, wanted, size=size, beyond=None)
+    while page.next is not None:
+        found += [(row.namespace, row.name) for row in page.rows]
+        page = await page_installations(store, wanted, size=size, beyond=page.next)
+    return found + [(row.namespace, row.name) for row in page.rows]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+async def test_pages_of_installations_are_the_same_from_a_server_and_from_a_dump(mongo_url, tmp_path, size):
+    # NB: no sign beyond U+FFFF beside "\uffff": this server, unlike MongoDB, compares text by UTF-16
+    names = ["a", "B", "Ä", "é", "\uffff", "a.b", "$ne", "..", "z" * 1024]
+    keys = [InstallationKey(space, name) for space in ("", "shop", "Shop", "é", "shop\t") for name in names]
+    world = World()
+    for key in keys:
+        world.installation(key)
+    for number, broken in enumerate((7, None, "", ["a"], "x" * 1025, bson.ObjectId(), True)):
+        world.installation(InstallationKey("shop", str(number)))["name"] = broken
+        world.installation(InstallationKey(str(number), "db"))["namespace"] = broken or {"a": 1}
+    await fill(mongo_url, world)
+    mongodump.write(tmp_path, "installations", world.documents["installations"])
+    expected = sorted((key.namespace, key.name) for key in keys)
+    filters = [
+        InstallationFilter(custom=False),
+        InstallationFilter(namespace="shop"),
+        InstallationFilter(text="a"),
+    ]
+    async with MongoStore(mongo_url) as server, DumpStore(tmp_path) as dump:
+        for wanted in filters:
+            chosen = [key for key in expected if wanted.namespace in (None, key[0]) and wanted.text in key[1]]
+            assert await walked(server, wanted, size) == chosen
+            assert await walked(dump, wanted, size) == chosen
+
+
+async def test_a_page_fetches_no_more_than_a_page(mongo_server, mongo_url):
+    await fill(mongo_url, many(1_200))
+    mongo_server.counters(database_of(mongo_url), reset=True)
+    async with MongoStore(mongo_url) as store:
+        page = await page_installations(store, InstallationFilter(custom=False), size=100, beyond=None)
+    assert len(page.rows) == 100
+    counted = mongo_server.counters(database_of(mongo_url))
+    assert (counted.commands["find"], counted.documents["installations"]) == (1, 101)
 
 
 async def test_the_check_finds_a_database_that_anybody_may_write_to(porter_url):

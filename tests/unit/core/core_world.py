@@ -82,7 +82,14 @@ def output_set(
         )
         for name, content in contents.items()
     }
-    return OutputSet(key=key, id=life, run_id=f"run-{number:04}", result_id=f"{number:04}", action="upgrade", outputs=outputs)
+    return OutputSet(
+        key=key,
+        id=life,
+        run_id=f"run-{number:04}",
+        result_id=f"{number:04}",
+        action="upgrade",
+        outputs=outputs,
+    )
 
 
 def target(**changes: Any) -> Target:

@@ -6,9 +6,14 @@ Porter's source. Excludes tables, and our own selection of outputs.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import bson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from porter_world import DB, PLAIN, SENSITIVE, Secrets, World, bundle
 
 from backends.secret_value import SecretValue
@@ -22,6 +27,7 @@ from syncer.sources.porter.listing import (
     list_outputs,
     list_run_outputs,
     list_runs,
+    page_installations,
 )
 from syncer.sources.porter.secrets.filesystem import FilesystemSecrets
 
@@ -117,6 +123,87 @@ async def test_every_field_an_installation_can_have_is_printed():
         parameterSets=["p"],
     )
     assert installations_json(await list_installations(world, InstallationFilter())).decode() == EVERYTHING
+
+
+# --- pages of installations ----------------------------------------------------------------
+
+_TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=3)
+_NAMELESS = st.sampled_from([None, 7, "", ["db"], {"a": "db"}, "x" * 1025, b"db"])
+_INSTALLATIONS = st.lists(
+    st.tuples(_TEXTS | st.just(""), _TEXTS) | st.tuples(_TEXTS | _NAMELESS, _NAMELESS),
+    unique_by=repr,
+    max_size=14,
+)
+
+
+def as_dump(folder: Path, keys: Iterable[tuple[Any, Any]], **more: Any) -> DumpStore:
+    documents = [
+        {"_id": number, "namespace": namespace, "name": name, **more}
+        for number, (namespace, name) in enumerate(keys)
+    ]
+    (folder / "installations.bson").write_bytes(b"".join(map(bson.encode, documents)))
+    return DumpStore(folder)
+
+
+async def walked(store: Any, wanted: InstallationFilter, sizes: Iterable[int]) -> list[tuple[str, str]]:
+    """Every page to the end; none but the last may be short, and none may be empty behind the first."""
+    found: list[tuple[str, str]] = []
+    beyond: InstallationKey | None = None
+    for size in sizes:
+        page = await page_installations(store, wanted, size=size, beyond=beyond)
+        found += [(row.namespace, row.name) for row in page.rows]
+        beyond = page.next
+        if beyond is None:
+            return found
+        assert len(page.rows) == size
+        assert beyond == InstallationKey(*found[-1])
+    raise AssertionError("there was always a next page")
+
+
+@given(_INSTALLATIONS, st.lists(st.integers(1, 4), min_size=15, max_size=15))
+async def test_a_walk_of_any_size_gives_each_installation_once_in_the_order_of_bytes(
+    tmp_path_factory, keys, sizes
+):
+    store = as_dump(tmp_path_factory.mktemp("dump"), keys)
+    named = [key for key in keys if all(type(part) is str for part in key) and 0 < len(key[1]) <= 1024]
+    expected = sorted(named, key=lambda key: (key[0].encode(), key[1].encode()))
+    assert await walked(store, InstallationFilter(), sizes) == expected
+    one = [key for key in expected if key[0] == "" and "a" in key[1]]
+    assert await walked(store, InstallationFilter(namespace="", text="a"), sizes) == one
+
+
+async def test_a_crowd_without_names_does_not_hide_those_behind_it(tmp_path):
+    nameless = [("shop", number) for number in range(50)]
+    store = as_dump(tmp_path, [("a", "first"), *nameless, ("shop", "db"), ("shop", "web")])
+    keys = [("a", "first"), ("shop", "db"), ("shop", "web")]
+    assert await walked(store, InstallationFilter(), [1] * 4) == keys
+
+
+class Counting(DumpStore):
+    queries = 0
+
+    async def find(self, query):
+        self.queries += 1
+        return await super().find(query)
+
+
+@pytest.mark.parametrize(("custom", "queries"), [(False, 11), (True, 41)])
+async def test_looking_for_the_few_that_match_takes_few_queries(tmp_path, custom, queries):
+    as_dump(tmp_path, [("shop", f"db{number:05}") for number in range(1000)])
+    store = Counting(tmp_path)
+    wanted = InstallationFilter(text="db00999", custom=custom)
+    page = await page_installations(store, wanted, size=1, beyond=None)
+    assert [row.name for row in page.rows] == ["db00999"]
+    assert store.queries <= queries
+
+
+async def test_a_page_without_custom_data_reads_none(tmp_path):
+    store = as_dump(tmp_path, [("shop", "db")], custom={"a": 1})
+    pages = [
+        await page_installations(store, InstallationFilter(custom=custom), size=1, beyond=None)
+        for custom in (False, True)
+    ]
+    assert [row.custom for page in pages for row in page.rows] == [None, {"a": 1}]
 
 
 EVERYTHING = """[
