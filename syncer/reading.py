@@ -25,15 +25,15 @@ from syncer.core.rows import (
     InstallationPage,
     InstallationRow,
     OutputRow,
-    RunRow,
+    RunPage,
     SelectedOutputs,
 )
 from syncer.core.selection import Selected, Unborn, Withdrawn, Withheld, select
 from syncer.sources.porter.listing import (
     list_installations,
     list_outputs,
-    list_runs,
     page_installations,
+    page_runs,
     run_owner,
 )
 from syncer.sources.porter.source import PorterSource
@@ -57,12 +57,15 @@ class Reader:
         """Newest change first."""
         return await list_installations(self._source.store, wanted)
 
-    async def runs(self, key: InstallationKey) -> Sequence[RunRow]:
-        """Last started first. Raises `NoSuchInstallation`."""
-        runs = await list_runs(self._source.store, key)
-        if not runs and not await self._source.exists(key):
+    async def runs(self, key: InstallationKey, *, size: int, beyond: str | None) -> RunPage:
+        """Last started first, `size` at most, behind the run `beyond`.
+
+        Raises `NoSuchInstallation`, or `NoSuchRun` where the run `beyond` is gone.
+        """
+        page = await page_runs(self._source.store, key, size=size, beyond=beyond)
+        if not page.rows and not await self._source.exists(key):
             raise NoSuchInstallation(f"there is no installation {key}")
-        return runs
+        return page
 
     async def owner(self, run_id: str) -> InstallationKey:
         """Whose run it is. Raises `SourceRefused` if there is no such run."""

@@ -20,6 +20,7 @@ from syncer.api.observer import ApiObserver
 from syncer.api.pages import PageTokens, page_size
 from syncer.api.records import Records
 from syncer.api.refusals import Context, Denied, Outdated, Refused, answered, possible
+from syncer.core.errors import NoSuchRun
 from syncer.core.model import (
     Found,
     InstallationKey,
@@ -102,14 +103,12 @@ class BundleService(PorterBundleServicer):
         await self._require(caller, _get(Resource.INSTALLATIONS, key))
         size = page_size(request.page_size)
         place = self._tokens.read(request.page_token, caller, _unpaged(request))
-        rows = await self._records.runs(key)
-        if place is not None:
-            behind = [number for number, row in enumerate(rows, 1) if (row.id,) == place]
-            if not behind:
-                raise Outdated("the run that the next page is behind is gone: begin anew")
-            rows = rows[behind[0] :]
-        shown = _fitting(map(conversion.run, rows[:size]))
-        more = (rows[len(shown) - 1].id,) if len(shown) < len(rows) else ()
+        try:
+            page = await self._records.runs(key, size=size, beyond=None if place is None else place[0])
+        except NoSuchRun:
+            raise Outdated("the run that the next page is behind is gone: begin anew") from None
+        shown = _fitting(map(conversion.run, page.rows))
+        more = (page.rows[len(shown) - 1].id,) if page.more or len(shown) < len(page.rows) else ()
         return ours.ListInstallationRunsResponse(
             runs=shown, next_page_token=self._token(caller, request, more)
         )

@@ -11,7 +11,7 @@ from syncer.core.rows import (
     InstallationPage,
     InstallationRow,
     OutputRow,
-    RunRow,
+    RunPage,
     SelectedOutputs,
 )
 
@@ -29,8 +29,11 @@ class Records(Protocol):
         """Newest change first."""
         ...
 
-    async def runs(self, key: InstallationKey) -> Sequence[RunRow]:
-        """Last started first. Raises `NoSuchInstallation`."""
+    async def runs(self, key: InstallationKey, *, size: int, beyond: str | None) -> RunPage:
+        """Last started first, `size` at most, behind the run `beyond`.
+
+        Raises `NoSuchInstallation`, or `NoSuchRun` where the run `beyond` is gone.
+        """
         ...
 
     async def selected(self, key: InstallationKey, run_id: str | None = None) -> SelectedOutputs:

@@ -72,6 +72,15 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunPage:
+    """Some of the runs of an installation."""
+
+    rows: Sequence[RunRow]
+    more: bool
+    """Whether there are others behind these."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutputRow:
     """One line of `porter installations outputs list`."""
 

@@ -12,7 +12,7 @@ import pytest
 from backends.secret_value import SecretValue
 from syncer.core.errors import NoSuchInstallation, NoSuchRun, NothingToRead, SourceRefused
 from syncer.core.model import Found, InstallationKey
-from syncer.core.rows import InstallationFilter, SelectedOutputs
+from syncer.core.rows import InstallationFilter, RunPage, SelectedOutputs
 from syncer.reading import Reader
 from syncer.sources.porter.dump import DumpStore
 from syncer.sources.porter.source import PorterSource
@@ -73,7 +73,7 @@ async def test_what_is_not_there_has_neither_outputs_nor_runs(reader, run):
     with pytest.raises(NoSuchInstallation):
         await reader.selected(DB, run)
     with pytest.raises(NoSuchInstallation):
-        await reader.runs(DB)
+        await reader.runs(DB, size=9, beyond=None)
     with pytest.raises(NoSuchInstallation):
         await reader.as_porter(DB, sensitive=True)
 
@@ -170,7 +170,7 @@ async def test_a_selection_reads_no_value(world, reader):
 
 async def test_an_installation_that_never_ran_has_no_runs(world, reader):
     world.installation()
-    assert await reader.runs(DB) == []
+    assert await reader.runs(DB, size=9, beyond=None) == RunPage(rows=[], more=False)
 
 
 async def test_a_run_knows_its_owner(world, reader):

@@ -13,10 +13,10 @@ from dataclasses import replace
 from typing import Final
 
 from backends.secret_value import SecretValue
-from syncer.core.errors import SourceRefused
+from syncer.core.errors import NoSuchRun, SourceRefused
 from syncer.core.model import Found, InstallationKey, InstallationState, Missing, OutputRef, Unresolved
 from syncer.core.ports import ValueResolver
-from syncer.core.rows import InstallationFilter, InstallationPage, InstallationRow, OutputRow, RunRow
+from syncer.core.rows import InstallationFilter, InstallationPage, InstallationRow, OutputRow, RunPage, RunRow
 from syncer.sources.porter import store as ask
 from syncer.sources.porter.bundle import Bundle
 from syncer.sources.porter.documents import is_name, parse_key, state_of
@@ -75,6 +75,25 @@ async def page_installations(
 
 async def list_runs(store: Store, key: InstallationKey) -> Sequence[RunRow]:
     """Last started first."""
+    return await _with_versions(store, await _runs(store, key))
+
+
+async def page_runs(store: Store, key: InstallationKey, *, size: int, beyond: str | None) -> RunPage:
+    """Last started first, `size` at most, behind the run `beyond`. Raises `NoSuchRun` where that is gone.
+
+    Bundles, which weigh most, are read of the page alone.
+    """
+    rows = await _runs(store, key)
+    if beyond is not None:
+        behind = [number for number, row in enumerate(rows, 1) if row.id == beyond]
+        if not behind:
+            raise NoSuchRun(f"installation {key} has no run {beyond}")
+        rows = rows[behind[0] :]
+    return RunPage(rows=await _with_versions(store, rows[:size]), more=len(rows) > size)
+
+
+async def _runs(store: Store, key: InstallationKey) -> Sequence[RunRow]:
+    """Without the versions of their bundles."""
     fields = ("_id", "created", "action", "bundleReference")
     runs = await store.find(Query(collection=ask.RUNS, fields=fields, keys=(key,)))
     fields = ("_id", "runId", "created", "status")
@@ -82,9 +101,14 @@ async def list_runs(store: Store, key: InstallationKey) -> Sequence[RunRow]:
     by_run: dict[str, list[Document]] = {}
     for result in sorted(results, key=_id):
         by_run.setdefault(_text(result.get("runId")), []).append(result)
-    bundles = await read_bundles(store, [_id(run) for run in runs])
-    rows = [_run(run, by_run.get(_id(run), []), bundles.get(_id(run))) for run in sorted(runs, key=_id)]
+    rows = [_run(run, by_run.get(_id(run), [])) for run in sorted(runs, key=_id)]
     return sorted(rows, key=lambda row: nanoseconds(row.started) or 0, reverse=True)
+
+
+async def _with_versions(store: Store, rows: Sequence[RunRow]) -> Sequence[RunRow]:
+    bundles = await read_bundles(store, [row.id for row in rows])
+    read = {run_id: bundle.version for run_id, bundle in bundles.items() if isinstance(bundle, Bundle)}
+    return [replace(row, version=read.get(row.id, "")) for row in rows]
 
 
 async def list_outputs(
@@ -250,12 +274,12 @@ def _display_status(status: str, action: str) -> str:
     return status if status in {"succeeded", "failed"} else ""
 
 
-def _run(run: Document, results: Sequence[Document], bundle: Bundle | str | None) -> RunRow:
+def _run(run: Document, results: Sequence[Document]) -> RunRow:
     created = [normalised(result.get("created")) for result in results]
     return RunRow(
         id=_id(run),
         bundle=_text(run.get("bundleReference")),
-        version=bundle.version if isinstance(bundle, Bundle) else "",
+        version="",
         action=_text(run.get("action")),
         started=created[0] if len(created) in _ONE_OR_TWO else normalised(run.get("created")),
         stopped=created[-1] if len(created) > 1 else None,

@@ -29,6 +29,7 @@ from syncer.core.rows import (
     InstallationPage,
     InstallationRow,
     OutputRow,
+    RunPage,
     RunRow,
     SelectedOutputs,
 )
@@ -131,11 +132,17 @@ class MemoryRecords:
         self._asked()
         return self._matching(wanted)
 
-    async def runs(self, key: InstallationKey) -> Sequence[RunRow]:
+    async def runs(self, key: InstallationKey, *, size: int, beyond: str | None) -> RunPage:
         self._asked()
         if key not in self.runs_of:
             raise NoSuchInstallation(f"there is no installation {key}")
-        return self.runs_of[key]
+        rows = self.runs_of[key]
+        if beyond is not None:
+            ids = [row.id for row in rows]
+            if beyond not in ids:
+                raise NoSuchRun(beyond)
+            rows = rows[ids.index(beyond) + 1 :]
+        return RunPage(rows=rows[:size], more=len(rows) > size)
 
     async def selected(self, key: InstallationKey, run_id: str | None = None) -> SelectedOutputs:
         self._asked()

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from porter_world import DB, PLAIN, SENSITIVE, Secrets, World, bundle
 
 from backends.secret_value import SecretValue
-from syncer.core.errors import SourceRefused
+from syncer.core.errors import NoSuchRun, SourceRefused
 from syncer.core.model import InstallationKey
-from syncer.core.rows import InstallationFilter, OutputRow
+from syncer.core.rows import InstallationFilter, OutputRow, RunRow
 from syncer.sources.porter.compat import installations_json, outputs_json, runs_json
 from syncer.sources.porter.dump import DumpStore
 from syncer.sources.porter.listing import (
@@ -28,6 +28,7 @@ from syncer.sources.porter.listing import (
     list_run_outputs,
     list_runs,
     page_installations,
+    page_runs,
 )
 from syncer.sources.porter.secrets.filesystem import FilesystemSecrets
 
@@ -306,6 +307,31 @@ async def test_when_a_run_started_and_stopped_is_told_as_porter_does(results, st
     assert row.started == f"2026-01-01T00:{started}:00Z"
     assert row.stopped == (stopped and f"2026-01-01T00:{stopped}:00Z")
     assert (row.status, row.bundle, row.version) == (status, "example/db:v1", "1.2.3")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 9])
+async def test_pages_of_runs_are_the_list_in_pieces_and_each_reads_the_bundles_of_its_own(size):
+    world = World()
+    for _ in range(5):
+        world.run(declares=bundle())
+    walked: list[RunRow] = []
+    beyond, more = None, True
+    while more:
+        world.queries.clear()
+        page = await page_runs(world, DB, size=size, beyond=beyond)
+        read = [query.any_of["_id"] for query in world.queries if "bundle" in query.fields]
+        assert [set(one) for one in read] == [{row.id for row in page.rows}]
+        walked += page.rows
+        beyond, more = walked[-1].id, page.more
+    assert walked == await list_runs(world, DB)
+    assert len(walked) == 5
+
+
+async def test_a_page_behind_a_run_that_is_gone_is_refused():
+    world = World()
+    world.run()
+    with pytest.raises(NoSuchRun, match="has no run 01GONE"):
+        await page_runs(world, DB, size=1, beyond="01GONE")
 
 
 async def test_runs_with_a_bundle_that_cannot_be_read_are_listed():
