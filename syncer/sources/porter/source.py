@@ -8,6 +8,7 @@ version unknown here is never an empty answer.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -46,6 +47,8 @@ STORE_UNAVAILABLE: Final = "secret store unavailable"
 """How the reason of an output begins that may resolve when it is asked for again."""
 
 _FINGERPRINT_DIGITS: Final = 16
+_LIST_SERVES: Final = 600.0
+"""Seconds for which a list tells which ids are shared, to a process that needs none for anything else."""
 
 
 class PorterSource:
@@ -68,7 +71,8 @@ class PorterSource:
         self._clock = clock
         self._changes = PorterChanges(store, clock=clock)
         self._fingerprint = source_id or _fingerprint(store.identity)
-        self._shared_ids: frozenset[str] | None = None
+        self._shared_ids: frozenset[str] = frozenset()
+        self._listed_at = -math.inf
 
     @property
     def fingerprint(self) -> str:
@@ -131,8 +135,7 @@ class PorterSource:
         a result that has every declared output.
         """
         await self._refuse_unknown_schema()
-        if self._shared_ids is None:
-            await self._list()
+        await self._list_if_old()
         answer: dict[InstallationKey, Loaded] = {}
         for batch in batches(sorted(set(keys), key=_order)):
             answer |= await self._load_batch(batch, whole=False)
@@ -141,8 +144,7 @@ class PorterSource:
     async def history(self, key: InstallationKey) -> Loaded | None:
         """As `load`, with every result there is of this life; None for one that does not exist."""
         await self._refuse_unknown_schema()
-        if self._shared_ids is None:
-            await self._list()
+        await self._list_if_old()
         return (await self._load_batch([key], whole=True)).get(key)
 
     async def exists(self, key: InstallationKey) -> bool:
@@ -167,6 +169,10 @@ class PorterSource:
                         answer[ref] = state
         return answer | await self._unseal(sealed)
 
+    async def _list_if_old(self) -> None:
+        if not 0 <= self._clock() - self._listed_at < _LIST_SERVES:
+            await self._list()
+
     async def _list(self) -> Sequence[InstallationRef]:
         identities = [parse_identity(document) for document in await self._find(ask.all_installations())]
         owners: dict[str, InstallationKey] = {}
@@ -175,6 +181,7 @@ class PorterSource:
             if identity.id and owners.setdefault(identity.id, identity.key) != identity.key:
                 shared.add(identity.id)
         self._shared_ids = frozenset(shared)
+        self._listed_at = self._clock()
         return [InstallationRef(one.key, one.id, one.stamp) for one in identities]
 
     async def _load_batch(
@@ -220,7 +227,7 @@ class PorterSource:
         if len(found) > 1:
             return "there are two installation documents of this name"
         record = parse_installation(key, found[0])
-        if not isinstance(record, str) and record.id in (self._shared_ids or ()):
+        if not isinstance(record, str) and record.id in self._shared_ids:
             return f"another installation has the same id {record.id}"
         return record
 

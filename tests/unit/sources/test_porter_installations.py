@@ -12,6 +12,7 @@ import pytest
 from bson import Code, ObjectId
 from porter_world import (
     DB,
+    NOW,
     Secrets,
     World,
     load,
@@ -136,6 +137,24 @@ async def test_two_installations_of_one_id_are_both_held(world):
     world.installation(other)["id"] = installation(world)["id"]
     assert "same id" in await quarantined(world)
     assert "same id" in await quarantined(world, other)
+
+
+async def test_who_only_loads_learns_in_time_that_an_id_is_shared_and_that_it_is_not_any_more(world):
+    now = NOW
+    porter = PorterSource(world, Secrets(), clock=lambda: now)
+    other = InstallationKey("prod", "api")
+
+    async def held() -> bool:
+        return isinstance((await porter.load([DB]))[DB], Quarantined)
+
+    assert not await held()
+    world.installation(other)["id"] = installation(world)["id"]
+    assert not await held()
+    now += 600
+    assert await held()
+    del world.documents["installations"][-1]
+    now -= 3600  # a clock that was set back
+    assert not await held()
 
 
 @pytest.mark.bad_input(36)
