@@ -137,8 +137,8 @@ async def test_at_every_moment_a_reader_sees_the_old_set_or_the_new_one(
 async def test_a_killed_change_is_found_and_finished(
     scenario: Scenario, afterwards: str, tmp_path: Path
 ) -> None:
-    if (scenario, afterwards) == (SCENARIOS["repair"], "remove"):
-        pytest.skip("files a person put in the place of links stay, so the end depends on the cut")
+    # Files that a person put in the place of links stay, so there the end depends on the cut.
+    one_end = (scenario, afterwards) != (SCENARIOS["repair"], "remove")
     count = len(await steps_of(scenario, tmp_path / "whole"))
     await scenario.before(tmp_path / "model")
     await write(tmp_path / "model", NEW)
@@ -155,7 +155,7 @@ async def test_a_killed_change_is_found_and_finished(
         if only_strangers_are_left(base, await observe(base)):
             continue
         await finish(base, afterwards, seen)
-        assert tree(base) == expected, f"cut before step {at}"
+        assert tree(base) == expected or not one_end, f"cut before step {at}"
 
 
 async def check_cut(scenario: Scenario, base: Path) -> None:
