@@ -216,7 +216,8 @@ class Pod:
     def _script(self, root: Path, arguments: list[str]) -> Iterator[str]:
         assert self.container["securityContext"]["readOnlyRootFilesystem"] is True
         yield f"mount -t tmpfs -o mode=755 image {root}"
-        for path in (*_SYSTEM, *_python(), str(ROOT)):
+        # NB: not the whole repository, in which a folder may hide the Python from other users (tox's own).
+        for path in (*_SYSTEM, *_python(), f"{ROOT}/syncer", f"{ROOT}/backends"):
             yield from _shown(Path(path), root)
         for volume, place, is_writable in self._mounts():
             there = shlex.quote(f"{root}{place}")
