@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from tests.faults.running import ROOT, Syncer
 from tests.servers.kubernetes import KubeCluster
+from tests.servers.mongodb import MongoServer
 from tests.servers.processes import Child, free_port
 
 AUDIENCE = "porter-outputs-syncer"
@@ -204,6 +205,28 @@ class ApiSite:
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
         with grpc.secure_channel(self.address, credentials, options) as channel:
             yield channel
+
+
+@contextmanager
+def quickstart_served(
+    cluster: KubeCluster, mongo: MongoServer, folder: Path, database: str
+) -> Iterator[ApiSite]:
+    """What real Porter wrote, out of a database of this name."""
+    mongo.load_dump(QUICKSTART / "dump", database)
+    store = {"kind": "filesystem", "path": str(QUICKSTART / "secrets")}
+    source = {"kind": "mongodb", "url": mongo.url(database), "secrets": store}
+    site = ApiSite(cluster=cluster, folder=folder, source=source)
+    with site.running():
+        yield site
+    mongo.drop(database)
+
+
+class Plain:
+    """Answers as bytes, in place of a message's type."""
+
+    @staticmethod
+    def FromString(content: bytes) -> bytes:  # noqa: N802  # as messages have it
+        return content
 
 
 def call(

@@ -19,7 +19,18 @@ from syncer.api._generated.installation.v1alpha1 import installation_pb2 as port
 from syncer.api._generated.porter.outputs.v1alpha1 import porter_bundle_pb2 as ours
 from syncer.core.model import InstallationKey
 from tests.functional.acceptance import MongoDatabase
-from tests.functional.api_site import LISTS, OURS, OUTPUTS, PORTERS, RUNS, SENSITIVE, ApiSite, Told, call
+from tests.functional.api_site import (
+    LISTS,
+    OURS,
+    OUTPUTS,
+    PORTERS,
+    RUNS,
+    SENSITIVE,
+    ApiSite,
+    Plain,
+    Told,
+    call,
+)
 from tests.functional.test_acceptance_canary import Aviary, aviary, fill, leaks
 from tests.unit.sources.porter_world import PLAIN, World, bundle
 from tests.unit.sources.porter_world import SENSITIVE as DECLARED_SENSITIVE
@@ -42,14 +53,6 @@ WANTED: Mapping[str, set[str]] = {
     "porter's outputs": {"{}/plain", "{}/sealed", "{}/another value in the store"},
 }
 """Canaries of an installation that may be in an answer, by what was asked."""
-
-
-class Plain:
-    """Answers as bytes."""
-
-    @staticmethod
-    def FromString(content: bytes) -> bytes:  # noqa: N802  # as messages have it
-        return content
 
 
 @dataclass(frozen=True, kw_only=True)

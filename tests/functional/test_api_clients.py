@@ -24,10 +24,10 @@ from tests.functional.api_site import (
     OUTPUTS,
     PORTERS,
     PROTOS,
-    QUICKSTART,
     RUNS,
     SENSITIVE,
     ApiSite,
+    quickstart_served,
 )
 
 Json = Any
@@ -50,13 +50,9 @@ CLIENTS = ("python", "buf curl")
 @pytest.fixture(scope="module")
 def site(kube_cluster, mongo_server, tmp_path_factory) -> Iterator[ApiSite]:
     """What real Porter wrote, served."""
-    mongo_server.load_dump(QUICKSTART / "dump", "api_clients")
-    store = {"kind": "filesystem", "path": str(QUICKSTART / "secrets")}
-    source = {"kind": "mongodb", "url": mongo_server.url("api_clients"), "secrets": store}
-    site = ApiSite(cluster=kube_cluster, folder=tmp_path_factory.mktemp("api"), source=source)
-    with site.running():
+    folder = tmp_path_factory.mktemp("api")
+    with quickstart_served(kube_cluster, mongo_server, folder, "api_clients") as site:
         yield site
-    mongo_server.drop("api_clients")
 
 
 @pytest.fixture(scope="module")

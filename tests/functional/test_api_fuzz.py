@@ -30,12 +30,13 @@ from tests.functional.api_site import (
     OURS,
     OUTPUTS,
     PORTERS,
-    QUICKSTART,
     RUNS,
     SENSITIVE,
     ApiSite,
+    Plain,
     Told,
     call,
+    quickstart_served,
 )
 from tests.unit.api.api_world import RawPeer, frame
 
@@ -94,14 +95,6 @@ HOSTILE = (
     *("(unreadable installation document 1)", "x" * 64, "x" * 1024, "x" * 1025, "é" * 100_000, "A" * 900_000),
 )
 SIZES = (0, 1, 2, 3, 1000, 1001, -1, -(2**31), 2**31 - 1)
-
-
-class Plain:
-    """Answers as bytes."""
-
-    @staticmethod
-    def FromString(content: bytes) -> bytes:  # noqa: N802  # as messages have it
-        return content
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,13 +216,9 @@ class Footprint:
 
 @pytest.fixture(scope="module")
 def site(kube_cluster, mongo_server, tmp_path_factory) -> Iterator[ApiSite]:
-    mongo_server.load_dump(QUICKSTART / "dump", "api_fuzz")
-    store = {"kind": "filesystem", "path": str(QUICKSTART / "secrets")}
-    source = {"kind": "mongodb", "url": mongo_server.url("api_fuzz"), "secrets": store}
-    site = ApiSite(cluster=kube_cluster, folder=tmp_path_factory.mktemp("api"), source=source)
-    with site.running():
+    folder = tmp_path_factory.mktemp("api")
+    with quickstart_served(kube_cluster, mongo_server, folder, "api_fuzz") as site:
         yield site
-    mongo_server.drop("api_fuzz")
 
 
 @pytest.fixture(scope="module")

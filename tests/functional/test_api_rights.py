@@ -23,13 +23,13 @@ from tests.functional.api_site import (
     OURS,
     OUTPUTS,
     PORTERS,
-    QUICKSTART,
     RUNS,
     SENSITIVE,
     ApiSite,
     Rules,
     Told,
     call,
+    quickstart_served,
 )
 
 CODES = grpc.StatusCode
@@ -165,13 +165,9 @@ GRANTS: Mapping[str, Grant] = {
 
 @pytest.fixture(scope="module")
 def site(kube_cluster, mongo_server, tmp_path_factory) -> Iterator[ApiSite]:
-    mongo_server.load_dump(QUICKSTART / "dump", "api_rights")
-    store = {"kind": "filesystem", "path": str(QUICKSTART / "secrets")}
-    source = {"kind": "mongodb", "url": mongo_server.url("api_rights"), "secrets": store}
-    site = ApiSite(cluster=kube_cluster, folder=tmp_path_factory.mktemp("api"), source=source)
-    with site.running():
+    folder = tmp_path_factory.mktemp("api")
+    with quickstart_served(kube_cluster, mongo_server, folder, "api_rights") as site:
         yield site
-    mongo_server.drop("api_rights")
 
 
 @pytest.fixture(scope="module")
