@@ -5,13 +5,12 @@ Nothing runs there: no controller, no kubelet. What the chart renders is admitte
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from subprocess import CalledProcessError
-from typing import NoReturn
 
 import kubelet
 import pytest
@@ -24,6 +23,7 @@ from tests.servers import helm as helm_programs
 from tests.servers.cache import MissingPrerequisiteError
 from tests.servers.helm import Helm
 from tests.servers.kubernetes import KubeCluster
+from tests.servers.lacking import give_up, provided
 
 MAJORS = (4, 3)
 TARGETS = ("shop", "billing", "porter")
@@ -96,7 +96,7 @@ def _remove_shared(cluster: KubeCluster) -> None:
 def outputs_cluster(chart_cluster: KubeCluster) -> KubeCluster:
     """A cluster that has the definition of InstallationOutputs, and Porter's operator, and can have pods."""
     if reason := kubelet.missing():
-        _give_up(reason)
+        give_up(reason)
     chart_cluster.install(yaml.safe_load((CHART / "files" / "installationoutputs.yaml").read_text()))
     chart_cluster.install(OPERATORS_DEFINITION)
     return chart_cluster
@@ -124,13 +124,4 @@ def runs(premises, mongo_server, mongo_url) -> tuple[Premises, Story]:
 
 
 def _program(major: int) -> Path:
-    try:
-        return helm_programs.helm(major)
-    except MissingPrerequisiteError as error:
-        _give_up(str(error))
-
-
-def _give_up(missing: str) -> NoReturn:
-    if os.environ.get("CI"):  # noqa: TID251 - the rig has no configuration of its own
-        pytest.fail(missing, pytrace=False)
-    pytest.skip(missing)
+    return provided(partial(helm_programs.helm, major))

@@ -8,7 +8,6 @@ other projects are external-secrets' own, and otherwise stand-ins made from thei
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -24,10 +23,10 @@ from tests.contract.installation_outputs_world import DEFINITION, RULES
 from tests.docs.accepting import STAND_INS, asked, complaints, found_wrong, pod_of
 from tests.docs.pages import ROOT, Block, blocks, rows_after, spans
 from tests.servers import external_secrets, helm
-from tests.servers.cache import MissingPrerequisiteError
 from tests.servers.helm import Helm
 from tests.servers.kube_client import KubeClient
 from tests.servers.kubernetes import KubeCluster
+from tests.servers.lacking import provided
 
 Json = dict[str, Any]
 
@@ -133,10 +132,7 @@ def test_every_block_of_yaml_is_looked_at_by_some_test() -> None:
 @pytest.fixture(scope="module")
 def cluster(kube_cluster: KubeCluster) -> KubeCluster:
     """A cluster that knows every kind the pages have."""
-    try:
-        others = external_secrets.definitions()
-    except MissingPrerequisiteError as error:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))  # noqa: TID251 - of the rig
+    others = provided(external_secrets.definitions)
     for definition in (DEFINITION, *STAND_INS, *others):
         kube_cluster.install(definition)
     return kube_cluster
@@ -264,10 +260,7 @@ def test_a_configuration_that_is_wrong_would_be_found(
 
 @pytest.fixture(scope="module")
 def chart(tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    try:
-        return Helm(helm.helm(), tmp_path_factory.mktemp("helm"))
-    except MissingPrerequisiteError as error:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))  # noqa: TID251 - of the rig
+    return Helm(provided(helm.helm), tmp_path_factory.mktemp("helm"))
 
 
 @pytest.mark.parametrize("block", VALUES, ids=str)

@@ -5,7 +5,6 @@ Excludes that each right is needed, which tests/chart shows, and in which namesp
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pytest
@@ -13,8 +12,8 @@ import yaml
 
 from tests.docs.pages import ROOT, rows_after, spans
 from tests.servers import helm
-from tests.servers.cache import MissingPrerequisiteError
 from tests.servers.helm import Helm
+from tests.servers.lacking import provided
 
 CHART = ROOT / "charts" / "porter-outputs-syncer"
 EXAMPLES = sorted((CHART / "ci").glob("*-values.yaml"))
@@ -26,10 +25,7 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture(scope="module")
 def chart(tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    try:
-        return Helm(helm.helm(), tmp_path_factory.mktemp("helm"))
-    except MissingPrerequisiteError as error:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))  # noqa: TID251 - of the rig
+    return Helm(provided(helm.helm), tmp_path_factory.mktemp("helm"))
 
 
 def rules(chart: Helm, values: object) -> list[dict[str, Any]]:

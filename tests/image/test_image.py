@@ -25,6 +25,7 @@ from syncer import __version__
 from tests.image.podman import CONFINED, Podman
 from tests.image.project import ROOT, locked
 from tests.servers.cache import MissingPrerequisiteError
+from tests.servers.lacking import give_up
 
 pytestmark = pytest.mark.timeout(1200)  # the first one waits for the base and the image
 
@@ -91,12 +92,7 @@ def image() -> Iterator[Image]:
         with Podman.opened() as podman:
             yield Image(podman, podman.build())
     except MissingPrerequisiteError as error:
-        missing = str(error)
-    else:
-        return
-    if os.environ.get("CI"):  # noqa: TID251 - the rig has no configuration of its own
-        pytest.fail(missing, pytrace=False)
-    pytest.skip(missing)
+        give_up(str(error))
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ are the test's. Excludes other providers than Vault and Kubernetes, and what the
 from __future__ import annotations
 
 import base64
-import os
 import re
 import secrets
 import shutil
@@ -26,8 +25,8 @@ from backends.marking import parse_mark
 from syncer.cli import main
 from tests.docs.pages import ROOT, Block, blocks_of
 from tests.servers import external_secrets
-from tests.servers.cache import MissingPrerequisiteError
 from tests.servers.kubernetes import KubeCluster
+from tests.servers.lacking import provided
 from tests.servers.openbao import BaoServer
 
 Json = dict[str, Any]
@@ -72,11 +71,7 @@ def encoded(data: Mapping[str, bytes]) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def carrier(kube_cluster: KubeCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeCluster]:
     """A cluster in which external-secrets' reconcilers run."""
-    try:
-        definitions = external_secrets.definitions()
-    except MissingPrerequisiteError as error:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))  # noqa: TID251 - of the rig
-    for definition in definitions:
+    for definition in provided(external_secrets.definitions):
         kube_cluster.install(definition)
     with external_secrets.running(kube_cluster, tmp_path_factory.mktemp("external-secrets")):
         yield kube_cluster

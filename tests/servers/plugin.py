@@ -8,7 +8,6 @@ reason, or fails where the environment variable CI is set.
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import nullcontext, suppress
@@ -22,6 +21,7 @@ from tests.servers import builds
 from tests.servers.cache import MissingPrerequisiteError
 from tests.servers.keyvault import KeyVaultServer, Vault
 from tests.servers.kubernetes import KubeCluster
+from tests.servers.lacking import provided
 from tests.servers.mongodb import MongoServer
 from tests.servers.openbao import BaoServer
 
@@ -112,14 +112,6 @@ def _build(programs: Sequence[Callable[[], Path]]) -> None:
 
 
 def _running(start: Callable[[], Server]) -> Iterator[Server]:
-    try:
-        server = start()
-    except MissingPrerequisiteError as error:
-        missing = str(error)
-    else:
-        yield server
-        server.stop()
-        return
-    if os.environ.get("CI"):  # noqa: TID251 - the rig has no configuration of its own
-        pytest.fail(missing, pytrace=False)
-    pytest.skip(missing)
+    server = provided(start)
+    yield server
+    server.stop()

@@ -14,7 +14,6 @@ from dataclasses import replace
 import pytest
 import requests
 
-from tests.servers.cache import MissingPrerequisiteError
 from tests.servers.http_proxy import (
     Asked,
     BlackHole,
@@ -33,6 +32,7 @@ from tests.servers.http_proxy import (
 )
 from tests.servers.kube_client import KubeClient, KubeError
 from tests.servers.kubernetes import KubeCluster
+from tests.servers.lacking import provided
 from tests.servers.openbao import BaoServer
 from tests.servers.openbao_client import BaoClient, session_with
 from tests.servers.processes import free_port
@@ -40,10 +40,7 @@ from tests.servers.processes import free_port
 
 @pytest.fixture(scope="module")
 def bao() -> Iterator[BaoServer]:
-    try:
-        server = BaoServer.start()
-    except MissingPrerequisiteError as error:
-        pytest.skip(str(error))
+    server = provided(BaoServer.start)
     yield server
     server.stop()
 

@@ -11,6 +11,7 @@ import requests
 
 from tests.servers.cache import MissingPrerequisiteError
 from tests.servers.kubernetes import KubeCluster
+from tests.servers.lacking import provided
 from tests.servers.openbao import BaoAnswer, BaoError, BaoServer, Limits
 from tests.servers.processes import ServerFailedError
 
@@ -20,10 +21,7 @@ VALUE = '{{{{ with secret "{}/data/app" }}}}{{{{ .Data.data.password }}}}{{{{ en
 
 @pytest.fixture(scope="module")
 def bao() -> Iterator[BaoServer]:
-    try:
-        server = BaoServer.start()
-    except MissingPrerequisiteError as error:
-        pytest.skip(str(error))
+    server = provided(BaoServer.start)
     yield server
     server.stop()
 
