@@ -23,7 +23,6 @@ from backends.contract import PER_OUTPUT_KEY, DesiredSecret, Mark, Owner
 from backends.errors import SinkError
 from backends.secret_value import SecretValue
 from backends.testing import CANARY
-from tests.servers.connections import all_closed
 from tests.servers.keyvault import Clock, KeyVaultServer, Vault
 from tests.servers.keyvault.tokens import Identity
 
@@ -31,13 +30,6 @@ NOON = 1_772_366_400.0
 OWNER = Owner(instance="test", source="source")
 NAME = "shop-orders-dsn"
 THEIRS = {"team": "theirs"}
-
-
-@pytest.fixture(autouse=True)
-async def broken_connections() -> AsyncIterator[None]:
-    """A TLS connection that was broken is closed a moment later: the test's loop has to live that long."""
-    yield
-    await all_closed()
 
 
 def forget_challenges() -> None:

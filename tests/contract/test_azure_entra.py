@@ -6,7 +6,6 @@ import aiohttp
 import pytest
 from azure_world import (
     NAME,
-    broken_connections,
     by_secret,
     environment,
     failing,
@@ -20,7 +19,7 @@ from backends.clients.azure_transport import LoginTransport, NoAnswer, new_sessi
 from backends.errors import AuthenticationFailed, SinkError, SinkUnavailable
 from tests.servers.keyvault.faults import Drop, Hold, failed, throttled, web_page
 
-__all__ = ["broken_connections", "environment", "planted"]  # fixtures
+__all__ = ["environment", "planted"]  # fixtures
 
 
 # --- Entra in trouble

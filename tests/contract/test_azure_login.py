@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from azure_world import (
     NAME,
-    broken_connections,
     by_secret,
     environment,
     failing,
@@ -31,7 +30,7 @@ from backends.errors import AuthenticationFailed, SinkUnavailable
 from tests.servers.keyvault.faults import Answer, Hold, failed
 from tests.servers.keyvault.tokens import WRITE
 
-__all__ = ["broken_connections", "environment", "planted"]  # fixtures
+__all__ = ["environment", "planted"]  # fixtures
 
 SERVICE_ACCOUNT_TOKEN = "service-account-token-of-the-kubelet"
 

@@ -10,7 +10,7 @@ import hashlib
 import re
 
 import pytest
-from azure_world import broken_connections, forget_challenges
+from azure_world import forget_challenges
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,8 +21,6 @@ from backends.secret_value import SecretValue
 from syncer.core.errors import SourceUnavailable
 from syncer.sources.porter.secrets.azure_keyvault import AzureKeyVaultSecrets, secret_name
 from tests.servers.keyvault.faults import failed
-
-__all__ = ["broken_connections"]
 
 RUN = "01M85E6N1VWE5YGBMF3XZEJTWQ"
 CANARY = "battery staple \N{HEAVY CHECK MARK}\n"

@@ -15,7 +15,6 @@ from azure_world import (
     OWNER,
     THEIRS,
     Naps,
-    broken_connections,
     desired,
     look,
     marked,
@@ -49,7 +48,7 @@ from tests.servers.keyvault.faults import Call
 from tests.servers.keyvault.model import Changes
 from tests.servers.keyvault.tokens import ALL, WRITE
 
-__all__ = ["broken_connections", "sink", "vault"]  # fixtures
+__all__ = ["sink", "vault"]  # fixtures
 
 # --- requests
 

@@ -16,7 +16,6 @@ from azure_world import (
     OWNER,
     THEIRS,
     Naps,
-    broken_connections,
     desired,
     look,
     options_for,
@@ -46,7 +45,7 @@ from tests.servers.keyvault import Clock
 from tests.servers.keyvault.faults import Drop, Hold, failed, throttled, web_page
 from tests.servers.keyvault.throttle import Limits
 
-__all__ = ["broken_connections", "sink", "vault"]  # fixtures
+__all__ = ["sink", "vault"]  # fixtures
 
 # --- when the vault does not answer as it should
 

@@ -13,7 +13,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from azure_world import broken_connections
 from test_kubernetes_client import kubeconfig
 
 from backends.clients.kubernetes import KubernetesClient
@@ -31,8 +30,6 @@ from backends.errors import Forbidden, SinkUnavailable, TargetUnavailable
 from backends.sending import only_while
 from syncer.engine.lease import LeaseElection, LeaseTimes
 from tests.servers.http_proxy import BlackHole, HttpProxy, answer, everything, on
-
-__all__ = ["broken_connections"]  # a fixture
 
 GROUP = "coordination.k8s.io"
 TIMES = LeaseTimes(lease_duration=2, renew_deadline=1, retry_period=0.2)

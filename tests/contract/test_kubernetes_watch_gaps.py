@@ -50,8 +50,6 @@ async def proxied(kube_cluster, kube_namespace, tmp_path):
         KubernetesSinkOptions(kubeconfig=login, namespaces=(kube_namespace,), request_timeout=1.0),
     )
     proxy.stop()
-    # Connections that were given up in a black hole end with the proxy only.
-    await all_closed()
 
 
 # --- gaps

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import pytest
-from azure_world import broken_connections, options_for, sink_for
+from azure_world import options_for, sink_for
 from test_azure_sink import AzureRig
 from test_file_sink import FileRig
 from test_kubernetes_client import kubeconfig
@@ -39,10 +39,7 @@ from backends.sending import only_while
 from backends.testing import Rig, desired
 from backends.vault.sink import VaultSink
 from tests.contract.vault_world import options_for as vault_options
-from tests.servers.connections import all_closed
 from tests.servers.http_proxy import HttpProxy, after, drop, on
-
-__all__ = ["broken_connections"]  # a fixture
 
 NOT_SENT = "not sent: this process may no longer be the leader"
 
@@ -300,7 +297,6 @@ class Gate:
         async with server:
             yield self
             self.drop()
-        await all_closed()
 
     def shut(self) -> None:
         """For whoever comes from now on; who had passed is thrown out."""

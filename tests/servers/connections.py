@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
 from typing import Any
 
 _PATIENCE = 5.0
@@ -16,16 +15,14 @@ _POLL = 0.001
 
 
 async def all_closed() -> None:
-    """Returns once this loop has no open connection left, or after a few seconds."""
+    """Returns once this loop has no open connection left. Raises AssertionError where one stays open."""
     deadline = time.monotonic() + _PATIENCE
-    while any(_is_open(each) for each in _transports()) and time.monotonic() < deadline:  # noqa: ASYNC110
+    while still := _open():
+        assert time.monotonic() < deadline, f"nobody closes {still}"
         await asyncio.sleep(_POLL)
 
 
-def _transports() -> Iterable[Any]:
+def _open() -> list[Any]:
     # NB: nothing public tells of the connections of a loop.
-    return list(getattr(asyncio.get_running_loop(), "_transports", {}).values())
-
-
-def _is_open(transport: Any) -> bool:
-    return getattr(transport, "_sock", None) is not None
+    transports = list(getattr(asyncio.get_running_loop(), "_transports", {}).values())
+    return [each for each in transports if getattr(each, "_sock", None) is not None]

@@ -7,16 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from azure.keyvault.secrets.aio import SecretClient
 
-from tests.servers.connections import all_closed
 from tests.servers.keyvault import Clock, KeyVaultServer, Vault
 from tests.servers.keyvault.sdk import NOON, client_of
-
-
-@pytest.fixture(autouse=True)
-async def closed_connections() -> AsyncIterator[None]:
-    """The test's loop lives until its connections are closed."""
-    yield
-    await all_closed()
 
 
 @pytest.fixture(scope="module")
